@@ -1,0 +1,81 @@
+# Every target is idempotent and installs what it needs. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+T ?=
+
+.PHONY: help
+help: ## Lists the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: quickstart
+quickstart: deploy ## Trains CNTK on MNIST on a real cluster, from job.json to downloaded model
+	quickstart/run.sh
+
+.PHONY: test
+test: lint unit e2e ## Everything that CI runs
+
+.PHONY: venv
+venv: $(VENV)/.stamp ## The Python environment, from the lock file
+$(VENV)/.stamp: requirements-dev.lock pyproject.toml
+	tests/kind/require.sh python
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: lint
+lint: venv ## ruff, mypy, import-linter, shellcheck, go vet, drift of generated files
+	tests/kind/require.sh lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	git ls-files -z '*.sh' launcher/launch launcher/install | xargs -0 shellcheck
+	$(BIN)/python -m batchai.api.generate --check
+
+.PHONY: generate
+generate: venv ## Rewrites crds/ and the generated tables in docs/
+	$(BIN)/python -m batchai.api.generate --write
+
+.PHONY: unit
+unit: venv ## Unit and property tests
+	$(BIN)/pytest
+
+.PHONY: e2e
+e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
+	KUBECONFIG=$$(tests/kind/kubeconfig.sh) $(BIN)/pytest tests/e2e $(if $(T),-k "$(T)")
+
+.PHONY: cluster
+cluster: venv ## The kind cluster with the Azure stand-ins
+	tests/kind/up.sh
+	tests/azure/deploy.sh
+
+.PHONY: cluster-down
+cluster-down: ## Removes the cluster and everything else that `make cluster` started
+	tests/kind/down.sh
+
+.PHONY: kubeconfig
+kubeconfig: ## Prints the path of the cluster's kubeconfig
+	@tests/kind/kubeconfig.sh
+
+.PHONY: images
+images: ## Builds the images whose inputs changed and loads them into the cluster
+	tests/kind/images.sh
+
+.PHONY: deploy
+deploy: cluster images ## Installs the operator into the cluster
+	manifests/deploy.sh
+
+.PHONY: storage-env
+storage-env: ## Prints shell exports for the storage account of the cluster
+	@tests/azure/storage-env.sh
+
+.PHONY: requirements
+requirements: venv ## Locks the dependencies again
+	$(BIN)/uv pip compile -q --no-emit-index-url --no-header --generate-hashes --all-extras pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-emit-index-url --no-header --generate-hashes --extra agent pyproject.toml -o requirements.lock -c requirements-dev.lock

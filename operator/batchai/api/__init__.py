@@ -1,0 +1,1 @@
+"""Batch AI's resources as pydantic models, and the generator of their CRDs."""

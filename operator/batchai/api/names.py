@@ -1,0 +1,38 @@
+"""The names that the outside sees: API group, labels, annotations, finalizers and mount roots."""
+
+GROUP = "batchai.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+CATEGORY = "batchai"
+
+LABEL_NAME = f"{GROUP}/name"
+"""The Azure name (underscores, capitals), where it differs from metadata.name."""
+LABEL_WORKSPACE = f"{GROUP}/workspace"
+LABEL_EXPERIMENT = f"{GROUP}/experiment"
+LABEL_JOB = f"{GROUP}/job"
+LABEL_JOB_UID = f"{GROUP}/job-uid"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_INDEX = f"{GROUP}/index"
+LABEL_CLUSTER = f"{GROUP}/cluster"
+"""On pods and jobs: the Cluster's name. On nodes: the name of the Cluster that owns the node."""
+LABEL_CLUSTER_NAMESPACE = f"{GROUP}/cluster-namespace"
+LABEL_STORAGE_ACCOUNT = f"{GROUP}/storage-account"
+"""On Secrets: the storage account whose credentials they hold."""
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "batchai"
+
+ANNOTATION_FILE_ENDPOINT = f"{GROUP}/file-endpoint"
+ANNOTATION_BLOB_ENDPOINT = f"{GROUP}/blob-endpoint"
+"""On a storage account's Secret: REST endpoints that differ from Azure's public ones."""
+
+FINALIZER_RESULT = f"{GROUP}/result"
+"""On master pods, until their result is in the Job's status (design §2.2)."""
+
+FIELD_MANAGER = "batchai-operator"
+
+SECRET_ACCOUNT_NAME = "azurestorageaccountname"  # noqa: S105 - a key's name
+SECRET_ACCOUNT_KEY = "azurestorageaccountkey"  # noqa: S105 - a key's name
+SECRET_ACCOUNT_SAS = "azurestorageaccountsastoken"  # noqa: S105 - a key's name
+
+INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
+GPU_RESOURCE = "nvidia.com/gpu"

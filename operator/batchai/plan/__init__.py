@@ -1,0 +1,1 @@
+"""Pure planning: names, directories, environment, mounts and pods of a job."""
