@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Removes the kind cluster, and our own Docker engine with all that it made. What was built stays in the cache.
+set -euo pipefail
+# shellcheck source=tests/kind/env.sh
+source "$(dirname "$0")/env.sh"
+lock cluster
+if [ -n "${DOCKER_HOST:-}" ]; then
+  "$repository/tests/kind/engine.sh" up
+fi
+if command -v kind >/dev/null; then
+  kind delete cluster --name "$CLUSTER"
+fi
+"$repository/tests/kind/engine.sh" down
+rm -rf "$KUBECONFIG" /tmp/batchai-azure-files
+say "the cluster is gone; what was built stays in $BATCHAI_CACHE (remove that folder to start from nothing)"

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# require.sh GROUP…: makes sure that a group's tools are there. Installs Debian packages when root on Debian;
+# elsewhere says in one sentence what is missing.
+set -euo pipefail
+# shellcheck source=tests/kind/env.sh
+source "$(dirname "$0")/env.sh"
+
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+# program PROGRAM PACKAGE: the program on PATH, from the package if it can be installed.
+program() {
+  command -v "$1" >/dev/null && return
+  missing+=("$1")
+  packages+=("$2")
+}
+
+install_missing() {
+  [ ${#missing[@]} -gt 0 ] || return 0
+  can_install || fail "missing: ${missing[*]}; install them (Debian packages: ${packages[*]}) and run this again"
+  say "installing ${packages[*]}"
+  apt-get update -qq
+  # policy-rc.d: a package must not start its service (docker.io would start an engine that is not ours to stop).
+  local policy=/usr/sbin/policy-rc.d made=
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  [ -z "$made" ] || rm $policy
+}
+
+python() {
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "missing: Python 3.11 or newer as python3"
+  # Debian splits venv off; a Python of one's own has it.
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    missing+=(python3-venv)
+    packages+=(python3-venv)
+  fi
+}
+
+lint() {
+  program shellcheck shellcheck
+  go_toolchain
+}
+
+go_toolchain() { command -v go >/dev/null || fail "missing: Go 1.26 or newer (go.dev/dl)"; }
+
+cluster() {
+  program jq jq
+  program curl curl
+  program flock util-linux
+  go_toolchain
+}
+
+engine() {
+  program dockerd docker.io
+  program iptables iptables
+  program jq jq
+}
+
+node_image() { program mmdebstrap mmdebstrap; }
+
+missing=()
+packages=()
+for group in "$@"; do "$group"; done
+install_missing
