@@ -25,6 +25,9 @@ ANNOTATION_FILE_ENDPOINT = f"{GROUP}/file-endpoint"
 ANNOTATION_BLOB_ENDPOINT = f"{GROUP}/blob-endpoint"
 """On a storage account's Secret: REST endpoints that differ from Azure's public ones."""
 
+ANNOTATION_NODE = f"{GROUP}/node"
+"""On job pods: the node that the pod is pinned to (a label could not hold every node name)."""
+
 FINALIZER_RESULT = f"{GROUP}/result"
 """On master pods, until their result is in the Job's status (design §2.2)."""
 

@@ -1,0 +1,186 @@
+"""Where a job's directories lie: on its nodes, and in storage (Batch AI reference §5).
+
+The command line uses the same functions as the planner, so both agree on where an output is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from batchai.api.job import JobSpec
+from batchai.api.mounts import MountVolumes, StorageCredentials, default_secret_name
+from batchai.errors import SpecError
+
+ROOT = "/mnt/batch/tasks/shared/LS_root"
+MOUNT_ROOT = f"{ROOT}/mounts"
+JOB_TEMP_DIR = f"{ROOT}/jobs"
+STDOUTERR = "stdouterr"
+"""The id of the built-in output directory, and its folder's name."""
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+@dataclass(frozen=True)
+class JobIdentity:
+    """What makes a job unique; Azure names, not Kubernetes names, where they differ.
+
+    subscription: the UID of the kube-system namespace; resource_group: the namespace; uid: the Job's UID.
+    """
+
+    subscription: str
+    resource_group: str
+    workspace: str
+    experiment: str
+    job: str
+    uid: str
+
+    @classmethod
+    def of_segment(cls, segment: str) -> "JobIdentity":
+        """The identity behind a jobOutputDirectoryPathSegment, the inverse of `segment`."""
+        subscription, group, _, workspace, _, experiment, _, job, uid = segment.split("/")
+        return cls(subscription, group, workspace, experiment, job, uid)
+
+    @property
+    def segment(self) -> str:
+        """jobOutputDirectoryPathSegment (reference §5.2)."""
+        return (
+            f"{self.subscription}/{self.resource_group}/workspaces/{self.workspace}"
+            f"/experiments/{self.experiment}/jobs/{self.job}/{self.uid}"
+        )
+
+    @property
+    def temp(self) -> str:
+        """$AZ_BATCHAI_JOB_TEMP on every node (reference §5.1)."""
+        return f"{JOB_TEMP_DIR}/{self.workspace}/{self.experiment}/{self.job}"
+
+    @property
+    def mount_root(self) -> str:
+        """$AZ_BATCHAI_JOB_MOUNT_ROOT."""
+        return f"{self.temp}/mounts"
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """The variables that a path prefix may name."""
+        return {
+            "AZ_BATCHAI_MOUNT_ROOT": MOUNT_ROOT,
+            "AZ_BATCHAI_JOB_MOUNT_ROOT": self.mount_root,
+            "AZ_BATCHAI_JOB_TEMP": self.temp,
+            "AZ_BATCHAI_JOB_TEMP_DIR": JOB_TEMP_DIR,
+            "AZ_BATCHAI_SHARED_JOB_TEMP": f"{self.temp}/shared",
+        }
+
+
+@dataclass(frozen=True)
+class StorageLocation:
+    """A directory in Azure storage.
+
+    kind: "file" (a share) or "blob" (a container); path: below its root, without slashes at the ends;
+    host: the share's host as the job names it, None for a container.
+    """
+
+    kind: Literal["file", "blob"]
+    account: str
+    container: str
+    path: str
+    secret_name: str
+    host: str | None = None
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replaces $NAME and ${NAME} by the variables that are known; leaves the others as they are."""
+
+    def value(match: re.Match[str]) -> str:
+        return variables.get(match[1] or match[2], match[0])
+
+    return _VARIABLE.sub(value, text)
+
+
+def directory_path(prefix: str, identity: JobIdentity, *parts: str) -> str:
+    """`<prefix>/<segment>/<parts>` as an absolute path (reference §5.2); slashes at the prefix's end are tolerated."""
+    root = expand(prefix, identity.roots).rstrip("/")
+    return "/".join((root, identity.segment, *(part.strip("/") for part in parts if part.strip("/"))))
+
+
+def stdouterr_path(spec: JobSpec, identity: JobIdentity) -> str:
+    """$AZ_BATCHAI_STDOUTERR_DIR."""
+    return directory_path(spec.std_out_err_path_prefix, identity, STDOUTERR)
+
+
+def output_paths(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
+    """Output directory id → absolute path ($AZ_BATCHAI_OUTPUT_<id>)."""
+    return {
+        output.id: directory_path(output.path_prefix, identity, "outputs", output.path_suffix or "")
+        for output in spec.output_directories or []
+    }
+
+
+def share_of(azure_file_url: str) -> tuple[str, str]:
+    """(host, share name) of `https://<account>.file.core.windows.net/<share>`.
+
+    Raises SpecError if the URL names no share.
+    """
+    parts = urlsplit(azure_file_url)
+    share = parts.path.strip("/")
+    if not parts.hostname or not share or "/" in share:
+        raise SpecError(
+            "azureFileUrl", f"'{azure_file_url}' is not https://<account>.file.core.windows.net/<share>"
+        )
+    return parts.hostname, share
+
+
+def file_account(account_name: str | None, azure_file_url: str) -> str:
+    """A share's account: as given, else the first label of its host (reference §8)."""
+    return account_name or share_of(azure_file_url)[0].split(".")[0]
+
+
+def output_location(spec: JobSpec, identity: JobIdentity, directory_id: str) -> StorageLocation:
+    """Where an output directory ("stdouterr" is the built-in one) lies in Azure storage.
+
+    Raises SpecError if the job has no such directory, or if it does not lie on a share or container
+    that the job mounts (the service answered the same, reference §1.5).
+    """
+    if directory_id == STDOUTERR:
+        path = stdouterr_path(spec, identity)
+    else:
+        outputs = output_paths(spec, identity)
+        if directory_id not in outputs:
+            known = ", ".join([*outputs, STDOUTERR])
+            raise SpecError("outputDirectories", f"the job has no '{directory_id}'; it has {known}")
+        path = outputs[directory_id]
+    location = _on_mount(path, f"{identity.mount_root}/", spec.mount_volumes)
+    if location is None:
+        raise SpecError(
+            "outputDirectories",
+            f"'{directory_id}' lies at {path}, which is not on a mounted Azure file share or blob container",
+        )
+    return location
+
+
+def _on_mount(path: str, root: str, volumes: MountVolumes | None) -> StorageLocation | None:
+    if volumes is None or not path.startswith(root):
+        return None
+    below = path.removeprefix(root)
+
+    def rest(mount: str) -> str | None:
+        mount = mount.strip("/")
+        return below.removeprefix(f"{mount}/") if below.startswith(f"{mount}/") else None
+
+    for share in volumes.azure_file_shares or []:
+        if (inside := rest(share.relative_mount_path)) is not None:
+            host, name = share_of(share.azure_file_url)
+            account = file_account(share.account_name, share.azure_file_url)
+            return StorageLocation("file", account, name, inside, secret_name(share.credentials, account), host)
+    for blob in volumes.azure_blob_file_systems or []:
+        if (inside := rest(blob.relative_mount_path)) is not None:
+            secret = secret_name(blob.credentials, blob.account_name)
+            return StorageLocation("blob", blob.account_name, blob.container_name, inside, secret)
+    return None
+
+
+def secret_name(credentials: StorageCredentials | None, account: str) -> str:
+    """The Secret that a mount uses: the one that its credentials name, else the account's default one."""
+    if credentials is not None and credentials.secret_ref is not None:
+        return credentials.secret_ref.name
+    return default_secret_name(account)

@@ -1,0 +1,226 @@
+"""Brings a Job's pods to what its status says, and its status to what its pods say (design §2).
+
+The Cluster's reconciler gives nodes to queued jobs; from then on the job is looked after here.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from batchai import toolkits
+from batchai.api import names
+from batchai.api.cluster import Cluster
+from batchai.api.job import Job
+from batchai.errors import ConflictError, KubeApiError, SpecError
+from batchai.kube.client import JOBS, PODS
+from batchai.plan.directories import JobIdentity
+from batchai.plan.pods import Attempt, Images, check, job_pods
+from batchai.reconcile.context import Context, Key
+from batchai.reconcile.writes import Object, adopted, write_status
+from batchai.schedule.ledger import ended
+from batchai.schedule.nodes import view
+from batchai.status import job as life
+from batchai.status.pods import Problem
+
+_REFUSED = frozenset({400, 403, 422})
+"""Answers to a pod's creation that the same pod will get again: admission, quota, validation."""
+
+
+class JobReconciler:
+    """Reconciles keys of kind Job."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass over a job; seconds until the next look, or None."""
+        context = self._context
+        raw = context.objects.get("Job", key.namespace, key.name)
+        pods = context.pods.by_index("job", f"{key.namespace}/{key.name}")
+        uid = raw["metadata"]["uid"] if raw else None
+        own = [pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid]
+        await self._remove(pod for pod in pods if pod not in own)
+        if raw is None:
+            return None
+        if "deletionTimestamp" in raw["metadata"]:
+            await self._remove(own)
+            return None
+        experiment = context.objects.get("Experiment", key.namespace, raw["spec"]["experiment"])
+        if experiment is not None:
+            raw = await adopted(context, JOBS, raw, experiment)
+        job = Job.model_validate(raw)
+        if life.is_terminal(job):
+            await self._finish(own)
+            return None
+        if job.status.execution_state in {"running", "terminating"}:
+            return await self._run(raw, job, own)
+        await self._remove(own)
+        return await self._queue(raw, job)
+
+    async def _queue(self, raw: Object, job: Job) -> float | None:
+        """A job that has no nodes: refuses what cannot run, names what is missing, else leaves it to its cluster."""
+        context, now = self._context, self._context.clock()
+        namespace = job.metadata.namespace
+        if job.spec.terminate:
+            await write_status(context, JOBS, raw, life.terminated(job, now))
+            return None
+        if context.objects.get("Experiment", namespace, job.spec.experiment) is None:
+            return await self._wait_for(raw, job, "Experiment", job.spec.experiment)
+        if job.status.job_output_directory_path_segment is None:
+            accepted = life.accepted(job, self._identity(raw), toolkits.tool_type(job.spec), now)
+            await write_status(context, JOBS, raw, accepted)
+            raw = context.objects.get("Job", namespace, job.metadata.name) or raw
+            job = Job.model_validate(raw)
+        try:
+            check(job, self._stored_identity(job))
+        except SpecError as error:
+            problem = Problem("InvalidJob", str(error), {"field": error.field})
+            await write_status(context, JOBS, raw, life.failed(job, problem, now))
+            return None
+        if context.objects.get("Cluster", namespace, job.spec.cluster) is None:
+            return await self._wait_for(raw, job, "Cluster", job.spec.cluster)
+        context.queue.add(Key("Cluster", namespace, job.spec.cluster))
+        return None
+
+    async def _wait_for(self, raw: Object, job: Job, kind: str, name: str) -> None:
+        message = f"waits for {kind} '{name}': it does not exist in namespace '{job.metadata.namespace}'"
+        status = life.waiting(job, f"{kind}NotFound", message, position=None, now=self._context.clock())
+        await write_status(self._context, JOBS, raw, status)
+
+    async def _run(self, raw: Object, job: Job, own: list[dict[str, Any]]) -> float | None:
+        context, now = self._context, self._context.clock()
+        if job.spec.terminate and job.status.execution_state == "running":
+            await write_status(context, JOBS, raw, life.terminating(job, now))
+            raw = context.objects.get("Job", job.metadata.namespace, job.metadata.name) or raw
+            job = Job.model_validate(raw)
+        current = str(job.status.attempt)
+        pods = {
+            int(pod["metadata"]["labels"][names.LABEL_INDEX]): pod
+            for pod in own
+            if pod["metadata"]["labels"][names.LABEL_ATTEMPT] == current
+        }
+        await self._remove(pod for pod in own if pod not in pods.values())
+        failures = {
+            uid: message
+            for pod in pods.values()
+            if (message := context.mount_failures.get(uid := pod["metadata"]["uid"])) is not None
+        }
+        step = life.observed(job, pods, expected=job.spec.node_count, mount_failures=failures, now=now)
+        starts = step.status.execution_state == "running" and len(pods) < job.spec.node_count
+        if starts and not life.has_started(job):
+            step = await self._start(job, pods) or step
+        return await self._apply(raw, step, pods)
+
+    async def _start(self, job: Job, pods: Mapping[int, Object]) -> life.Step | None:
+        """Creates the attempt's missing pods; a step other than the observed one if that cannot be done."""
+        context, now = self._context, self._context.clock()
+        cluster = context.objects.get("Cluster", job.metadata.namespace, job.spec.cluster)
+        nodes = [context.nodes.get("", name) for name in job.status.nodes or []]
+        if cluster is None or None in nodes:
+            text = "A node of the job is gone" if cluster else f"Cluster '{job.spec.cluster}' was deleted"
+            return life.lost(job, Problem("NodeLost", text, {}), now)
+        attempt = Attempt(
+            number=job.status.attempt or 1,
+            nodes=tuple(job.status.nodes or ()),
+            gpus=min(view(node).gpus for node in nodes if node is not None),
+        )
+        images = Images(context.settings.launcher_image, context.settings.default_images)
+        spec = Cluster.model_validate(cluster).spec
+        planned = job_pods(job, self._stored_identity(job), attempt, cluster=spec, images=images)
+        for index, pod in enumerate(planned):
+            if index in pods:
+                continue
+            try:
+                await self._create(pod)
+            except KubeApiError as error:
+                if error.status not in _REFUSED:
+                    raise
+                text = "The job's pod was refused by the Kubernetes API"
+                return life.blocked(job, Problem("FailedStartingContainer", text, {"Info": str(error)}), now)
+        return None
+
+    async def _create(self, pod: dict[str, Any]) -> None:
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        try:
+            await self._context.api.create(PODS, pod, namespace=namespace)
+        except KubeApiError as error:
+            if not error.already_exists:
+                raise
+            existing = await self._context.api.get(PODS, name, namespace=namespace)
+            owners = {owner["uid"] for owner in existing["metadata"].get("ownerReferences", [])}
+            if pod["metadata"]["ownerReferences"][0]["uid"] not in owners:
+                raise ConflictError(f"pod {namespace}/{name} exists and belongs to somebody else") from None
+
+    async def _apply(self, raw: Object, step: life.Step, pods: Mapping[int, Object]) -> float | None:
+        """Writes the status first: a result is never lost by what follows."""
+        await write_status(self._context, JOBS, raw, step.status)
+        if step.stop_pods:
+            if step.status.execution_state == "terminating":
+                await self._delete(pods.values())
+            else:
+                await self._remove(pods.values())
+        elif step.status.execution_state in life.TERMINAL_STATES:
+            await self._finish(pods.values())
+        return step.look_again.total_seconds() if step.look_again else None
+
+    async def _finish(self, pods: Iterable[Object]) -> None:
+        """The job has ended: pods that ended stay for their logs, the others go."""
+        for pod in pods:
+            if ended(pod):
+                await self._release(pod)
+            else:
+                await self._remove([pod])
+
+    async def _remove(self, pods: Iterable[Object]) -> None:
+        """Deletes pods and gives up their results."""
+        for pod in list(pods):
+            await self._delete([pod])
+            await self._release(pod)
+
+    async def _delete(self, pods: Iterable[Object]) -> None:
+        for pod in pods:
+            metadata = pod["metadata"]
+            if "deletionTimestamp" in metadata:
+                continue
+            await _gone_is_fine(
+                self._context.api.delete(
+                    PODS, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"]
+                )
+            )
+
+    async def _release(self, pod: Object) -> None:
+        """Takes our finalizer from the pod; its result is in the status, or nobody asks for it any more."""
+        metadata = pod["metadata"]
+        finalizers = metadata.get("finalizers", [])
+        if names.FINALIZER_RESULT not in finalizers:
+            return
+        kept = [finalizer for finalizer in finalizers if finalizer != names.FINALIZER_RESULT]
+        body = {"metadata": {"uid": metadata["uid"], "finalizers": kept}}
+        await _gone_is_fine(
+            self._context.api.patch(PODS, metadata["name"], body, namespace=metadata["namespace"])
+        )
+
+    def _identity(self, raw: Object) -> JobIdentity:
+        metadata = raw["metadata"]
+        labels = metadata["labels"]
+        return JobIdentity(
+            subscription=self._context.subscription,
+            resource_group=metadata["namespace"],
+            workspace=labels[names.LABEL_WORKSPACE],
+            experiment=labels[names.LABEL_EXPERIMENT],
+            job=labels[names.LABEL_NAME],
+            uid=metadata["uid"],
+        )
+
+    @staticmethod
+    def _stored_identity(job: Job) -> JobIdentity:
+        assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - accepted jobs have it
+        return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
+
+
+async def _gone_is_fine(request: Any) -> None:
+    try:
+        await request
+    except KubeApiError as error:
+        # 409: the name now belongs to another pod (uid precondition).
+        if not error.not_found and error.status != 409:
+            raise

@@ -1,0 +1,81 @@
+"""Writes that all reconcilers share: one status patch per pass, and what a parent means for its child."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchai.api import names
+from batchai.api.base import Model
+from batchai.kube.client import Resource
+from batchai.plan.diff import merge_patch
+from batchai.reconcile.context import Context
+
+Object = Mapping[str, Any]
+
+
+async def write_status(context: Context, resource: Resource, raw: Object, status: Model) -> bool:
+    """Writes the status if it differs from what `raw` has; whether it did.
+
+    The patch names raw's resourceVersion, so a decision made on an old object is refused (KubeApiError 409)
+    and made again on the new one. The answer goes to the store: the next pass starts from it.
+    """
+    wire = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    patch = merge_patch(raw.get("status", {}), wire)
+    if not patch:
+        return False
+    await _patch(context, resource, raw, {"status": patch}, subresource="status")
+    return True
+
+
+async def _patch(
+    context: Context, resource: Resource, raw: Object, body: dict[str, Any], subresource: str | None = None
+) -> None:
+    metadata = raw["metadata"]
+    version = {"resourceVersion": metadata["resourceVersion"]}
+    body = {**body, "metadata": {**body.get("metadata", {}), **version}}
+    answer = await context.api.patch(
+        resource, metadata["name"], body, namespace=metadata["namespace"], subresource=subresource
+    )
+    context.objects.put(raw["kind"], answer)
+
+
+async def adopted(context: Context, resource: Resource, raw: Object, parent: Object) -> Object:
+    """Makes `parent` the owner of an object, so that deleting it deletes the object too; the object then.
+
+    Labels that the object already has stay: the command line wrote them from Azure names.
+    """
+    present = raw["metadata"].get("labels", {})
+    labels = {names.LABEL_NAME: raw["metadata"]["name"], **_inherited(parent)}
+    metadata = {
+        "ownerReferences": [
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": parent["kind"],
+                "name": parent["metadata"]["name"],
+                "uid": parent["metadata"]["uid"],
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+        "labels": {name: value for name, value in labels.items() if name not in present},
+    }
+    before = {name: raw["metadata"].get(name, {}) for name in metadata}
+    patch = merge_patch(before, {**metadata, "labels": {**present, **metadata["labels"]}})
+    if not patch:
+        return raw
+    await _patch(context, resource, raw, {"metadata": patch})
+    return context.objects.get(raw["kind"], raw["metadata"]["namespace"], raw["metadata"]["name"]) or raw
+
+
+def _inherited(parent: Object) -> dict[str, str]:
+    """The labels that name an object's Workspace and Experiment."""
+    if parent["kind"] == "Workspace":
+        return {names.LABEL_WORKSPACE: azure_name(parent)}
+    workspace = parent["metadata"].get("labels", {}).get(names.LABEL_WORKSPACE, parent["spec"]["workspace"])
+    return {names.LABEL_WORKSPACE: workspace, names.LABEL_EXPERIMENT: azure_name(parent)}
+
+
+def azure_name(raw: Object) -> str:
+    """The name that Batch AI's users know: the label if there is one, else the Kubernetes name."""
+    labels = raw["metadata"].get("labels", {})
+    name: str = labels.get(names.LABEL_NAME, raw["metadata"]["name"])
+    return name

@@ -1,0 +1,1 @@
+"""Pure status: what was observed → what a resource's status says."""

@@ -1,0 +1,278 @@
+"""The life of a job as transitions of its status (Batch AI reference §1.5).
+
+    queued → running → succeeded | failed
+             running → terminating → failed         (terminate)
+             running → queued                       (the node was lost; another attempt)
+
+Every function returns a new status; none of them remembers or asks anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from batchai.api.base import Condition
+from batchai.api.job import ErrorDetail, ExecutionInfo, Job, JobError, JobStatus, Waiting
+from batchai.plan.directories import JobIdentity
+from batchai.status.conditions import find, is_true, shorten, with_condition
+from batchai.status.pods import Outcome, PodObject, Problem, outcome, start_problem, started, unschedulable
+
+ExecutionState = Literal["queued", "running", "terminating", "succeeded", "failed"]
+
+TERMINAL_STATES = frozenset({"succeeded", "failed"})
+MAX_ATTEMPTS = 4
+"""The first try and three more after faults of the infrastructure."""
+START_GRACE = timedelta(seconds=30)
+"""How long a mount or an image may fail before the job does: the kubelet tries again in between."""
+_DETAIL_LIMIT = 2000
+
+WAITING = "Waiting"
+START_BLOCKED = "StartBlocked"
+STARTED = "Started"
+RUNNING = "Running"
+SUCCEEDED = "Succeeded"
+FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What follows from an observation: the status to write, and whether the attempt's pods must go.
+
+    look_again: when to look again although nothing may have happened.
+    """
+
+    status: JobStatus
+    stop_pods: bool = False
+    look_again: timedelta | None = None
+
+
+def is_terminal(job: Job) -> bool:
+    """The job has ended; nothing about its execution changes any more."""
+    return job.status.execution_state in TERMINAL_STATES
+
+
+def has_started(job: Job) -> bool:
+    """Every container of the current attempt has started at some time."""
+    return is_true(job.status.conditions, STARTED)
+
+
+def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> JobStatus:
+    """The status of a job that was just created: queued, with everything that never changes."""
+    return _move(job, job.status, "queued", now).model_copy(
+        update={
+            "provisioning_state": "succeeded",
+            "provisioning_state_transition_time": now,
+            "job_output_directory_path_segment": identity.segment,
+            "tool_type": tool_type,
+            "execution_info": ExecutionInfo(),
+            "attempt": 0,
+            "nodes": [],
+            "observed_generation": job.metadata.generation,
+        }
+    )
+
+
+def waiting(job: Job, reason: str, message: str, *, position: int | None, now: datetime) -> JobStatus:
+    """A queued job waits; says for what."""
+    return job.status.model_copy(
+        update={
+            "queue_position": position,
+            "waiting": Waiting(reason=reason, message=message),
+            "conditions": _condition(job, job.status.conditions, WAITING, True, reason, message, now),
+            "observed_generation": job.metadata.generation,
+        }
+    )
+
+
+def assigned(job: Job, nodes: Sequence[str], now: datetime) -> JobStatus:
+    """A queued job got its nodes: the next attempt begins, before any pod exists (intent before effect)."""
+    moved = _move(job, job.status, "running", now)
+    conditions = moved.conditions
+    text = f"Runs on {', '.join(nodes)}"
+    conditions = _condition(job, conditions, WAITING, False, "NodesAssigned", text, now)
+    conditions = _condition(job, conditions, STARTED, False, "Starting", "The pods are being started", now)
+    return moved.model_copy(
+        update={
+            "attempt": (job.status.attempt or 0) + 1,
+            "nodes": list(nodes),
+            "queue_position": None,
+            "waiting": None,
+            "execution_info": ExecutionInfo(start_time=now),
+            "conditions": conditions,
+        }
+    )
+
+
+def terminating(job: Job, now: datetime) -> JobStatus:
+    """The user asked a running job to stop; its pods get SIGTERM."""
+    return _move(job, job.status, "terminating", now)
+
+
+def terminated(job: Job, now: datetime) -> JobStatus:
+    """A job that the user stopped has no exit code (reference §1.5)."""
+    return failed(job, Problem("JobTerminated", "The job was terminated by the user", {}), now)
+
+
+def failed(job: Job, problem: Problem, now: datetime, *, exit_code: int | None = None) -> JobStatus:
+    """The job is over and did not do what it should."""
+    return _ended(job, "failed", problem, exit_code, now)
+
+
+def observed(
+    job: Job,
+    pods: Mapping[int, PodObject],
+    *,
+    expected: int,
+    mount_failures: Mapping[str, str],
+    now: datetime,
+) -> Step:
+    """What a running or terminating job's pods mean for it.
+
+    pods: index → pod of the current attempt; expected: how many there are when all exist; mount_failures:
+    pod UID → the kubelet's last message about a failed mount.
+    """
+    master = pods.get(0)
+    if job.status.execution_state == "terminating":
+        if master is None or outcome(master) is not None:
+            return Step(terminated(job, now), stop_pods=True)
+        return Step(job.status, stop_pods=True)
+    if master is None:
+        if has_started(job):
+            problem = Problem("PodLost", "The job's pod vanished with its result", {})
+            return lost(job, problem, now)
+        return Step(job.status)
+    result = outcome(master)
+    if result is not None:
+        return _after_result(job, result, now)
+    for index in sorted(pods):
+        problem = start_problem(pods[index], mount_failures.get(pods[index]["metadata"]["uid"]))
+        if problem is not None:
+            return blocked(job, problem, now)
+    status = _unblocked(job, now)
+    if (message := unschedulable(master)) is not None:
+        conditions = _condition(job, status.conditions, STARTED, False, "Unschedulable", message, now)
+        return Step(status.model_copy(update={"conditions": conditions}))
+    if len(pods) == expected and all(started(pod) for pod in pods.values()):
+        status = status.model_copy(update={"conditions": _running(job, status.conditions, now)})
+    return Step(status)
+
+
+def _after_result(job: Job, result: Outcome, now: datetime) -> Step:
+    if result.problem is None:
+        return Step(_ended(job, "succeeded", None, result.exit_code, now))
+    if result.infrastructure:
+        return lost(job, result.problem, now)
+    return Step(failed(job, result.problem, now, exit_code=result.exit_code))
+
+
+def lost(job: Job, problem: Problem, now: datetime) -> Step:
+    """The attempt ended by no fault of the job: back to the queue, or failed after the last attempt."""
+    if (job.status.attempt or 0) >= MAX_ATTEMPTS:
+        return Step(failed(job, problem, now), stop_pods=True)
+    message = f"{problem.message}: waits for another node"
+    queued = _move(job, job.status, "queued", now).model_copy(
+        update={"nodes": [], "waiting": Waiting(reason=problem.code, message=message)}
+    )
+    conditions = _condition(job, queued.conditions, WAITING, True, problem.code, message, now)
+    for kind in (STARTED, RUNNING, START_BLOCKED):
+        if find(conditions, kind) is not None:
+            conditions = _condition(job, conditions, kind, False, problem.code, problem.message, now)
+    return Step(queued.model_copy(update={"conditions": conditions}), stop_pods=True)
+
+
+def blocked(job: Job, problem: Problem, now: datetime) -> Step:
+    """Something keeps the attempt from starting: the kubelet tries again, after START_GRACE the job fails."""
+    text = ": ".join(filter(None, (problem.message, problem.details.get("Info"))))
+    before = find(job.status.conditions, START_BLOCKED)
+    if before is not None and before.status == "True":
+        passed = now - before.last_transition_time
+        if passed >= START_GRACE:
+            return Step(failed(job, problem, now), stop_pods=True)
+        return Step(job.status, look_again=START_GRACE - passed)
+    conditions = _condition(job, job.status.conditions, START_BLOCKED, True, problem.code, text, now)
+    return Step(job.status.model_copy(update={"conditions": conditions}), look_again=START_GRACE)
+
+
+def _unblocked(job: Job, now: datetime) -> JobStatus:
+    if not is_true(job.status.conditions, START_BLOCKED):
+        return job.status
+    conditions = _condition(job, job.status.conditions, START_BLOCKED, False, "Resolved", "", now)
+    return job.status.model_copy(update={"conditions": conditions})
+
+
+def _running(job: Job, conditions: Sequence[Condition] | None, now: datetime) -> list[Condition]:
+    text = "The job's container runs"
+    result = _condition(job, conditions, STARTED, True, "ContainersStarted", text, now)
+    return _condition(job, result, RUNNING, True, "ContainersStarted", text, now)
+
+
+def _ended(
+    job: Job, state: ExecutionState, problem: Problem | None, exit_code: int | None, now: datetime
+) -> JobStatus:
+    moved = _move(job, job.status, state, now)
+    info = moved.execution_info or ExecutionInfo()
+    conditions = moved.conditions
+    reason, message = (problem.code, problem.message) if problem else ("Completed", "The job succeeded")
+    for kind in (WAITING, RUNNING, START_BLOCKED):
+        if is_true(conditions, kind):
+            conditions = _condition(job, conditions, kind, False, reason, message, now)
+    conditions = _condition(
+        job, conditions, SUCCEEDED if problem is None else FAILED, True, reason, message, now
+    )
+    return moved.model_copy(
+        update={
+            "queue_position": None,
+            "waiting": None,
+            "conditions": conditions,
+            "execution_info": info.model_copy(
+                update={
+                    "end_time": now,
+                    "exit_code": exit_code,
+                    "errors": [_error(problem)] if problem else None,
+                }
+            ),
+        }
+    )
+
+
+def _error(problem: Problem) -> JobError:
+    details = [
+        ErrorDetail(name=name, value=shorten(value, _DETAIL_LIMIT))
+        for name, value in problem.details.items()
+        if value
+    ]
+    return JobError(code=problem.code, message=shorten(problem.message, _DETAIL_LIMIT), details=details or None)
+
+
+def _move(job: Job, status: JobStatus, state: ExecutionState, now: datetime) -> JobStatus:
+    if status.execution_state == state:
+        return status
+    return status.model_copy(
+        update={
+            "execution_state": state,
+            "execution_state_transition_time": now,
+            "observed_generation": job.metadata.generation,
+        }
+    )
+
+
+def _condition(
+    job: Job,
+    conditions: Sequence[Condition] | None,
+    kind: str,
+    status: bool,  # noqa: FBT001 - reads as the condition is written
+    reason: str,
+    message: str,
+    now: datetime,
+) -> list[Condition]:
+    return with_condition(
+        conditions,
+        kind,
+        status=status,
+        reason=reason,
+        message=message,
+        now=now,
+        generation=job.metadata.generation,
+    )
+

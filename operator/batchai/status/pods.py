@@ -1,0 +1,181 @@
+"""What a job's pod tells: why it cannot start, and how it ended (Batch AI reference §1.5).
+
+The launcher's termination message has `phase=<phase> exit=<code>` as its first line, then a few lines of
+the failing process's stderr.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from batchai.plan.mounts import BLOB_VOLUME, FILE_VOLUME
+from batchai.plan.pods import JOB_CONTAINER
+
+PodObject = Mapping[str, Any]
+
+_CANNOT_START = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImageInspectError",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RegistryUnavailable",
+        "RunContainerError",
+    }
+)
+_FIRST_LINE = re.compile(r"phase=(?P<phase>\w+) exit=(?P<exit>-?\d+)")
+_PHASE_CODES = {
+    "directories": ("FailedCreatingDirectories", "The job's directories could not be created"),
+    "preparation": ("JobPreparationFailed", "Job preparation failed with non-zero exit code"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A failure in Batch AI's terms: code, message and details (name → value)."""
+
+    code: str
+    message: str
+    details: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pod ended. problem is None for exit code 0.
+
+    infrastructure: the node or the cluster ended the pod, not its own processes; the job may run again.
+    """
+
+    exit_code: int | None
+    problem: Problem | None
+    infrastructure: bool = False
+
+
+def started(pod: PodObject) -> bool:
+    """The job's container runs or has run."""
+    state = _container_state(pod, JOB_CONTAINER)
+    return "running" in state or "terminated" in state
+
+
+def unschedulable(pod: PodObject) -> str | None:
+    """The scheduler's words if it cannot place the pod on its node now."""
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            message: str = condition.get("message", condition.get("reason", ""))
+            return message
+    return None
+
+
+def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
+    """What keeps the job's container from starting now, with the runtime's or the driver's own words.
+
+    mount_failure: the message of the kubelet's last FailedMount event for the pod.
+    """
+    if started(pod):
+        return None
+    for statuses in ("initContainerStatuses", "containerStatuses"):
+        for container in pod.get("status", {}).get(statuses, []):
+            waiting = container.get("state", {}).get("waiting", {})
+            if waiting.get("reason") in _CANNOT_START:
+                text = waiting.get("message", "")
+                return Problem(
+                    "FailedStartingContainer",
+                    f"The container could not be started: {waiting['reason']}",
+                    {"imageName": container.get("image", ""), "Info": text},
+                )
+    if mount_failure is not None:
+        return _mount_problem(mount_failure)
+    return None
+
+
+def outcome(pod: PodObject) -> Outcome | None:
+    """How the pod ended, or None while it has not."""
+    status = pod.get("status", {})
+    if status.get("phase") not in {"Succeeded", "Failed"}:
+        return None
+    if status.get("reason") == "DeadlineExceeded":
+        text = "The job ran longer than constraints.maxWallClockTime"
+        return Outcome(None, Problem("MaxWallClockTimeExceeded", text, {}))
+    if (lost := _infrastructure(pod)) is not None:
+        return Outcome(None, lost, infrastructure=True)
+    if (init := _init_problem(pod)) is not None:
+        return Outcome(None, init)
+    terminated = _container_state(pod, JOB_CONTAINER).get("terminated")
+    if terminated is None:
+        text = "The pod ended before its container started"
+        return Outcome(None, Problem("NodeLost", text, {"Info": status.get("message", "")}), infrastructure=True)
+    code = int(terminated["exitCode"])
+    if code == 0:
+        return Outcome(0, None)
+    return Outcome(code, _exit_problem(terminated))
+
+
+def _exit_problem(terminated: Mapping[str, Any]) -> Problem:
+    first, _, rest = terminated.get("message", "").partition("\n")
+    match = _FIRST_LINE.match(first)
+    code, message = _PHASE_CODES.get(
+        match["phase"] if match else "", ("JobFailed", "Job failed with non-zero exit code")
+    )
+    details = {}
+    if terminated.get("reason") == "OOMKilled":
+        details["Reason"] = "OOMKilled: the node's memory or the container's limit was exhausted"
+    if rest.strip():
+        details["Info"] = rest.strip()
+    return Problem(code, message, details)
+
+
+def _infrastructure(pod: PodObject) -> Problem | None:
+    status = pod.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return Problem("NodePreempted", condition.get("message") or condition.get("reason", ""), {})
+    if status.get("reason") in {"Evicted", "NodeLost", "NodeShutdown", "Terminated", "UnexpectedAdmissionError"}:
+        return Problem("NodeLost", status.get("message") or status["reason"], {})
+    if _stopped_by_deletion(pod):
+        return Problem("PodDeleted", f"Pod {pod['metadata']['name']} was deleted while the job ran", {})
+    return None
+
+
+def _stopped_by_deletion(pod: PodObject) -> bool:
+    """The pod was deleted while its container still ran; a result that was there before counts."""
+    metadata = pod["metadata"]
+    if "deletionTimestamp" not in metadata:
+        return False
+    terminated = _container_state(pod, JOB_CONTAINER).get("terminated") or {}
+    if "finishedAt" not in terminated:
+        return True
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
+    asked = datetime.fromisoformat(metadata["deletionTimestamp"]) - grace
+    return datetime.fromisoformat(terminated["finishedAt"]) > asked
+
+
+def _init_problem(pod: PodObject) -> Problem | None:
+    for container in pod.get("status", {}).get("initContainerStatuses", []):
+        terminated = container.get("state", {}).get("terminated")
+        if terminated is not None and terminated["exitCode"] != 0:
+            text = f"The launcher could not be installed: exit code {terminated['exitCode']}"
+            return Problem("FailedStartingContainer", text, {"Info": terminated.get("message", "")})
+    return None
+
+
+def _mount_problem(message: str) -> Problem:
+    kind = "Azure storage"
+    code = "InternalError"
+    if f'"{FILE_VOLUME}-' in message:
+        kind, code = "Azure file share", "AZFMountError"
+    elif f'"{BLOB_VOLUME}-' in message:
+        kind, code = "Azure blob container", "BFSMountError"
+    return Problem(code, f"{kind} could not be mounted", {"Info": message})
+
+
+def _container_state(pod: PodObject, name: str) -> Mapping[str, Any]:
+    for container in pod.get("status", {}).get("containerStatuses", []):
+        if container["name"] == name:
+            state: Mapping[str, Any] = container.get("state", {})
+            return state
+    return {}

@@ -1,0 +1,26 @@
+"""Pieces of command lines that shells on the nodes will read."""
+
+import re
+
+_SPECIAL = re.compile(r'[\\"`]|\$(?=\()')
+
+
+def path(text: str) -> str:
+    """A path as one shell word: $NAME and ${NAME} are expanded, everything else means itself."""
+    return '"' + _SPECIAL.sub(lambda match: f"\\{match[0]}", text) + '"'
+
+
+def python(script: str, interpreter: str | None, arguments: str | None) -> str:
+    """`python <script> <arguments>`; the interpreter is what PATH finds unless the job names one (reference §3).
+
+    The arguments are shell text, as the service took them.
+    """
+    words = [path(interpreter) if interpreter else "python", path(script)]
+    if arguments:
+        words.append(arguments)
+    return " ".join(words)
+
+
+def mpirun(command: str, processes: int) -> str:
+    """Runs the command in MPI processes on this node, as root as the service did (reference §3)."""
+    return f"mpirun --allow-run-as-root --oversubscribe -np {processes} {command}"

@@ -1,0 +1,50 @@
+import pytest
+from batchai.errors import SpecError
+from batchai.plan.directories import JobIdentity, output_location, output_paths, stdouterr_path
+
+from tests.unit.builders import SUBSCRIPTION, UID, job
+
+IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "quickstart", "exp", "cntk_python_1", UID)
+SEGMENT = f"{SUBSCRIPTION}/ns/workspaces/quickstart/experiments/exp/jobs/cntk_python_1/{UID}"
+OUTPUTS = [
+    {"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs/"},
+    {"id": "OTHER", "pathPrefix": "${AZ_BATCHAI_JOB_MOUNT_ROOT}/logs", "pathSuffix": "a/b"},
+    {"id": "LOCAL", "pathPrefix": "$AZ_BATCHAI_JOB_TEMP_DIR"},
+]
+
+
+def test_segment_and_back() -> None:
+    assert IDENTITY.segment == SEGMENT
+    assert JobIdentity.of_segment(SEGMENT) == IDENTITY
+
+
+def test_paths_on_the_node() -> None:
+    spec = job(outputDirectories=OUTPUTS).spec
+    root = "/mnt/batch/tasks/shared/LS_root/jobs/quickstart/exp/cntk_python_1/mounts/logs"
+    assert stdouterr_path(spec, IDENTITY) == f"{root}/{SEGMENT}/stdouterr"
+    assert output_paths(spec, IDENTITY) == {
+        "MODEL": f"{root}/{SEGMENT}/outputs",
+        "OTHER": f"{root}/{SEGMENT}/outputs/a/b",
+        "LOCAL": f"/mnt/batch/tasks/shared/LS_root/jobs/{SEGMENT}/outputs",
+    }
+
+
+def test_location_in_storage() -> None:
+    spec = job(outputDirectories=OUTPUTS).spec
+    model = output_location(spec, IDENTITY, "MODEL")
+    assert (model.kind, model.account, model.container) == ("file", "acc", "logs")
+    assert model.path == f"{SEGMENT}/outputs"
+    assert model.secret_name == "batchai-storage-acc"
+    assert output_location(spec, IDENTITY, "stdouterr").path == f"{SEGMENT}/stdouterr"
+
+
+@pytest.mark.parametrize(("directory", "message"), [("NONE", "it has MODEL"), ("LOCAL", "not on a mounted")])
+def test_what_cannot_be_listed_says_why(directory: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        output_location(job(outputDirectories=OUTPUTS).spec, IDENTITY, directory)
+
+
+def test_a_mount_path_is_not_matched_by_its_beginning() -> None:
+    spec = job(outputDirectories=[{"id": "X", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs2"}]).spec
+    with pytest.raises(SpecError):
+        output_location(spec, IDENTITY, "X")

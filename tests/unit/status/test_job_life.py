@@ -1,0 +1,169 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from batchai.status import job as life
+from batchai.status.conditions import find, is_true
+
+from tests.unit.builders import NOW, job, pod_raw
+
+
+def running_job(**status: Any):  # noqa: ANN201
+    return job(
+        status={
+            "executionState": "running",
+            "attempt": 1,
+            "nodes": ["n1"],
+            "executionInfo": {"startTime": "2026-05-04T03:01:30Z"},
+            **status,
+        }
+    )
+
+
+def observe(subject, *pods, failures=None, now=NOW):  # noqa: ANN001, ANN201
+    return life.observed(
+        subject, dict(enumerate(pods)), expected=1, mount_failures=failures or {}, now=now
+    )
+
+
+def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]:
+    return pod_raw(
+        phase="Failed" if code else "Succeeded",
+        terminated={"exitCode": code, "reason": reason, "message": message},
+    )
+
+
+def test_exit_zero_succeeds() -> None:
+    step = observe(running_job(), ended(0))
+    assert step.status.execution_state == "succeeded"
+    assert step.status.execution_info is not None
+    assert step.status.execution_info.exit_code == 0
+    assert step.status.execution_info.end_time == NOW
+    assert step.status.execution_info.errors is None
+    assert is_true(step.status.conditions, life.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("phase=toolkit exit=3\nTraceback: boom", "JobFailed"),
+        ("phase=preparation exit=3\nno such package", "JobPreparationFailed"),
+        ("phase=directories exit=3\nread-only file system", "FailedCreatingDirectories"),
+        ("", "JobFailed"),
+    ],
+)
+def test_non_zero_exit_fails_with_its_phase(message: str, code: str) -> None:
+    info = observe(running_job(), ended(3, message)).status.execution_info
+    assert info is not None
+    assert info.exit_code == 3
+    assert info.errors is not None
+    assert info.errors[0].code == code
+    if message:
+        assert info.errors[0].details is not None
+        assert info.errors[0].details[-1].value == message.split("\n")[1]
+
+
+def test_image_problem_fails_after_the_grace_with_the_runtime_text() -> None:
+    pod = pod_raw(waiting={"reason": "ErrImagePull", "message": "manifest unknown"})
+    first = observe(running_job(), pod)
+    assert first.status.execution_state == "running"
+    assert first.look_again == life.START_GRACE
+    blocked = running_job(conditions=[c.model_dump(by_alias=True) for c in first.status.conditions or []])
+    early = observe(blocked, pod, now=NOW + timedelta(seconds=20))
+    assert early.status.execution_state == "running"
+    assert early.look_again == timedelta(seconds=10)
+    late = observe(blocked, pod, now=NOW + life.START_GRACE)
+    assert late.stop_pods
+    assert late.status.execution_state == "failed"
+    assert late.status.execution_info is not None
+    error = (late.status.execution_info.errors or [])[0]
+    assert error.code == "FailedStartingContainer"
+    assert {"manifest unknown", "busybox"} <= {detail.value for detail in error.details or []}
+
+
+@pytest.mark.parametrize(
+    ("volume", "code"), [("azurefile-0", "AZFMountError"), ("blobfs-1", "BFSMountError"), ("x", "InternalError")]
+)
+def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None:
+    failure = f'MountVolume.SetUp failed for volume "{volume}" : rpc error: code = Internal desc = no such share'
+    step = observe(running_job(), pod_raw(), failures={"pod-0": failure})
+    condition = find(step.status.conditions, life.START_BLOCKED)
+    assert condition is not None
+    assert condition.reason == code
+    assert "no such share" in condition.message
+
+
+def test_a_problem_that_goes_away_is_forgotten() -> None:
+    blocked = observe(running_job(), pod_raw(), failures={"pod-0": "x"})
+    again = running_job(conditions=[c.model_dump(by_alias=True) for c in blocked.status.conditions or []])
+    step = observe(again, pod_raw(phase="Running", running=True), now=NOW + timedelta(minutes=5))
+    assert not is_true(step.status.conditions, life.START_BLOCKED)
+    assert is_true(step.status.conditions, life.STARTED)
+    assert step.status.execution_state == "running"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"reason": "Evicted", "message": "low on memory"},
+        {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]},
+    ],
+)
+def test_a_fault_of_the_node_requeues(fault: dict[str, Any]) -> None:
+    step = observe(running_job(), pod_raw(phase="Failed", **fault))
+    assert step.status.execution_state == "queued"
+    assert step.status.nodes == []
+    assert step.status.attempt == 1
+    assert step.stop_pods
+
+
+def test_the_last_attempt_is_not_repeated() -> None:
+    step = observe(running_job(attempt=life.MAX_ATTEMPTS), pod_raw(phase="Failed", reason="Evicted"))
+    assert step.status.execution_state == "failed"
+
+
+def test_a_vanished_pod_is_not_a_success() -> None:
+    started = observe(running_job(), pod_raw(phase="Running", running=True)).status.conditions or []
+    subject = running_job(conditions=[condition.model_dump(by_alias=True) for condition in started])
+    assert observe(subject).status.execution_state == "queued"
+
+
+def test_a_pod_that_is_not_there_yet_changes_nothing() -> None:
+    subject = running_job()
+    assert observe(subject).status == subject.status
+
+
+@pytest.mark.parametrize("pods", [(), (ended(143),), (ended(0),)])
+def test_terminating_ends_without_exit_code(pods: tuple[dict[str, Any], ...]) -> None:
+    status = observe(running_job(executionState="terminating"), *pods).status
+    assert status.execution_state == "failed"
+    assert status.execution_info is not None
+    assert status.execution_info.exit_code is None
+    assert (status.execution_info.errors or [])[0].code == "JobTerminated"
+
+
+def test_terminating_waits_for_the_pod() -> None:
+    step = observe(running_job(executionState="terminating"), pod_raw(phase="Running", running=True))
+    assert step.status.execution_state == "terminating"
+    assert step.stop_pods
+
+
+def test_deadline_is_told_apart() -> None:
+    step = observe(running_job(), pod_raw(phase="Failed", reason="DeadlineExceeded"))
+    assert step.status.execution_info is not None
+    assert (step.status.execution_info.errors or [])[0].code == "MaxWallClockTimeExceeded"
+
+
+def test_out_of_memory_is_named() -> None:
+    info = observe(running_job(), ended(137, reason="OOMKilled")).status.execution_info
+    assert info is not None
+    assert (info.errors or [])[0].details is not None
+
+
+def test_assignment_begins_the_next_attempt() -> None:
+    queued = job(status={"executionState": "queued", "attempt": 1, "queuePosition": 3})
+    status = life.assigned(queued, ["a", "b"], NOW)
+    assert (status.execution_state, status.attempt, status.nodes) == ("running", 2, ["a", "b"])
+    assert status.queue_position is None
+    assert status.execution_info is not None
+    assert status.execution_info.start_time == NOW
