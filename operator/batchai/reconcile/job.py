@@ -6,7 +6,6 @@ The Cluster's reconciler gives nodes to queued jobs; from then on the job is loo
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from batchai import toolkits
 from batchai.api import names
 from batchai.api.cluster import Cluster
 from batchai.api.job import Job
@@ -66,7 +65,7 @@ class JobReconciler:
         if context.objects.get("Experiment", namespace, job.spec.experiment) is None:
             return await self._wait_for(raw, job, "Experiment", job.spec.experiment)
         if job.status.job_output_directory_path_segment is None:
-            accepted = life.accepted(job, self._identity(raw), toolkits.tool_type(job.spec), now)
+            accepted = life.accepted(job, self._identity(raw), job.spec.tool_type, now)
             await write_status(context, JOBS, raw, accepted)
             raw = context.objects.get("Job", namespace, job.metadata.name) or raw
             job = Job.model_validate(raw)

@@ -28,8 +28,3 @@ def launch(job: JobSpec) -> Launch:
         raise SpecError("spec.nodeCount", "this version runs jobs on one node only: set it to 1")
     return TOOLKITS[name].launch(job)
 
-
-def tool_type(job: JobSpec) -> str:
-    """The job's toolType as the service named it (reference §1.5)."""
-    name, _ = job.toolkit()
-    return _TOOL_TYPES[name]

@@ -36,10 +36,9 @@ class Launch:
 class Toolkit:
     """One of Batch AI's toolkits.
 
-    settings: the field of the job that holds its settings, as users write it; tool_type: what the job's
-    toolType says (reference §1.5); launch raises SpecError for what the toolkit cannot run.
+    settings: the field of the job that holds its settings, as users write it; launch raises SpecError for
+    what the toolkit cannot run.
     """
 
     settings: str
-    tool_type: str
     launch: Callable[[JobSpec], Launch]

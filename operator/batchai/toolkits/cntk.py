@@ -27,4 +27,4 @@ def launch(job: JobSpec) -> Launch:
     return Launch(nodes=((Process(command),),), environment={"KERAS_BACKEND": "cntk"})
 
 
-TOOLKIT = Toolkit(settings="cntkSettings", tool_type="cntk", launch=launch)
+TOOLKIT = Toolkit(settings="cntkSettings", launch=launch)

@@ -14,4 +14,4 @@ def launch(job: JobSpec) -> Launch:
     return Launch(nodes=((Process(settings.command_line),),))
 
 
-TOOLKIT = Toolkit(settings="customToolkitSettings", tool_type="custom", launch=launch)
+TOOLKIT = Toolkit(settings="customToolkitSettings", launch=launch)

@@ -1,0 +1,496 @@
+"""Job: one training run (Batch AI reference §1.5, §3, §6)."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from batchai.api.base import Condition, Model, ObjectMeta
+from batchai.api.durations import CEL_PATTERN
+from batchai.api.mounts import MOUNT_VOLUMES_RULE, KeyVaultSecretReference, MountVolumes, SecretReference
+from batchai.api.schema import Rule, text
+from batchai.errors import SpecError
+
+Path = Annotated[str, text(maximum=4096, minimum=1)]
+CommandLine = Annotated[str, text(maximum=65536, minimum=1)]
+Arguments = Annotated[str, text(maximum=65536)]
+ProcessCount = Annotated[int, Field(ge=1, le=10000)]
+Identifier = Annotated[
+    str,
+    text(maximum=128),
+    Rule(
+        "self.matches('^[A-Za-z0-9_]+$')",
+        "id becomes the end of an environment variable's name: use letters, digits and '_' only",
+    ),
+]
+VariableName = Annotated[
+    str,
+    text(maximum=256),
+    Rule(
+        "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+        "name must be an environment variable's name: letters, digits and '_', not beginning with a digit",
+    ),
+    Rule(
+        "!self.startsWith('AZ_BATCHAI_') && !self.startsWith('BATCHAI_LAUNCH_')",
+        "names that begin with AZ_BATCHAI_ or BATCHAI_LAUNCH_ are set by the operator: choose another",
+    ),
+]
+
+
+class CntkSettings(Model):
+    """Microsoft Cognitive Toolkit."""
+
+    language_type: Literal["BrainScript", "Python"] | None = Field(
+        default=None, description="Default: Python with pythonScriptFilePath, BrainScript with configFilePath."
+    )
+    config_file_path: Path | None = Field(default=None, description="BrainScript configuration file.")
+    python_script_file_path: Path | None = Field(default=None, description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+    process_count: ProcessCount | None = Field(
+        default=None, description="Processes over all nodes, started by mpirun if more than one. Default: nodeCount."
+    )
+
+
+class PyTorchSettings(Model):
+    """PyTorch."""
+
+    python_script_file_path: Path = Field(description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+    process_count: ProcessCount | None = Field(
+        default=None, description="Processes over all nodes. Default: nodeCount."
+    )
+    communication_backend: Annotated[str, text(maximum=4, pattern="(?i)^(tcp|gloo|mpi)$")] | None = Field(
+        default=None, description="TCP, Gloo or MPI in any case; distributed jobs need it."
+    )
+
+
+class TensorFlowSettings(Model):
+    """TensorFlow: a single process, or parameter servers and workers."""
+
+    python_script_file_path: Path = Field(description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    master_command_line_args: Arguments | None = Field(
+        default=None, description="Arguments of the master, worker 0, as shell text."
+    )
+    worker_command_line_args: Arguments | None = Field(
+        default=None, description="Arguments of the other workers, as shell text."
+    )
+    parameter_server_command_line_args: Arguments | None = Field(
+        default=None, description="Arguments of the parameter servers, as shell text."
+    )
+    worker_count: ProcessCount | None = Field(default=None, description="Workers. Default: nodeCount.")
+    parameter_server_count: Annotated[int, Field(ge=0, le=10000)] | None = Field(
+        default=None, description="Parameter servers, at most one per node. Default: 1 in a distributed job."
+    )
+
+
+class CaffeSettings(Model):
+    """Caffe."""
+
+    config_file_path: Path | None = Field(default=None, description="Solver configuration file.")
+    python_script_file_path: Path | None = Field(default=None, description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+    process_count: ProcessCount | None = Field(
+        default=None, description="Processes over all nodes. Default: nodeCount."
+    )
+
+
+class Caffe2Settings(Model):
+    """Caffe2: one process per node."""
+
+    python_script_file_path: Path = Field(description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+
+
+class ChainerSettings(Model):
+    """Chainer."""
+
+    python_script_file_path: Path = Field(description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+    process_count: ProcessCount | None = Field(
+        default=None, description="Processes over all nodes. Default: nodeCount."
+    )
+
+
+class HorovodSettings(Model):
+    """Horovod."""
+
+    python_script_file_path: Path = Field(description="Python script.")
+    python_interpreter_path: Path | None = Field(
+        default=None, description="Python to run the script with. Default: python on the PATH."
+    )
+    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+    process_count: ProcessCount | None = Field(
+        default=None, description="Processes over all nodes. Default: nodeCount."
+    )
+
+
+class CustomMpiSettings(Model):
+    """A command line that mpirun starts in every process."""
+
+    command_line: CommandLine = Field(description="Command line of every process, as shell text.")
+    process_count: ProcessCount | None = Field(
+        default=None, description="Processes over all nodes. Default: nodeCount."
+    )
+
+
+class CustomToolkitSettings(Model):
+    """A command line that runs once, on the job's first node."""
+
+    command_line: CommandLine = Field(description="Command line, as shell text.")
+
+
+class RegistryCredentials(Model):
+    """Who may pull the image."""
+
+    username: Annotated[str, text(maximum=256)] = Field(description="User of the registry.")
+    secret_ref: SecretReference | None = Field(
+        default=None, description="Secret of type kubernetes.io/dockerconfigjson in the namespace."
+    )
+    password: Annotated[
+        str,
+        text(maximum=1024),
+        Rule(
+            "false",
+            "password may not stand in a resource: make a Secret of type kubernetes.io/dockerconfigjson and name "
+            "it in secretRef",
+        ),
+    ] | None = Field(default=None, description="Refused: a password does not belong into a resource.")
+    password_secret_reference: KeyVaultSecretReference | None = Field(
+        default=None, description="The password in an Azure Key Vault."
+    )
+
+
+class ImageSourceRegistry(Model):
+    """Where the job's image comes from."""
+
+    server_url: Annotated[str, text(maximum=1024)] | None = Field(
+        default=None, description="Registry. Default: what the image's name says."
+    )
+    image: Annotated[str, text(maximum=1024, minimum=1)] = Field(description="Name of the image.")
+    credentials: RegistryCredentials | None = Field(default=None, description="For private registries.")
+
+
+class ContainerSettings(Model):
+    """The container that the job runs in."""
+
+    image_source_registry: ImageSourceRegistry = Field(description="The job's image.")
+    shm_size: Annotated[str, text(maximum=16, pattern="^[0-9]+ ?[bBkKmMgGtT]?[bB]?$")] | None = Field(
+        default=None, description="Size of /dev/shm as Docker writes it, such as 16gb. Default: the runtime's."
+    )
+
+
+class JobPreparation(Model):
+    """What runs on every node before the toolkit."""
+
+    command_line: CommandLine = Field(description="Command line, as shell text.")
+
+
+class InputDirectory(Model):
+    """A path that the job reads."""
+
+    id: Identifier = Field(description="The job finds the path in AZ_BATCHAI_INPUT_<id>.")
+    path: Path = Field(description="The path; $AZ_BATCHAI_… and the job's own variables are expanded.")
+
+
+class OutputDirectory(Model):
+    """A directory that is made for the job to write to."""
+
+    id: Identifier = Field(description="The job finds the directory in AZ_BATCHAI_OUTPUT_<id>.")
+    path_prefix: Path = Field(description="Where the job's own directory tree begins, on a mount.")
+    path_suffix: Annotated[str, text(maximum=1024)] | None = Field(
+        default=None, description="Further path below the job's outputs directory."
+    )
+
+
+class EnvironmentVariable(Model):
+    """A variable of the job's processes."""
+
+    name: VariableName = Field(description="Name of the variable.")
+    value: Annotated[str, text(maximum=32768)] | None = Field(
+        default=None, description="Its value, taken literally. Default: empty."
+    )
+
+
+class SecretKeySelector(Model):
+    """One key of a Secret in the namespace."""
+
+    name: Annotated[str, text(maximum=253, minimum=1)] = Field(description="Name of the Secret.")
+    key: Annotated[str, text(maximum=253, minimum=1)] = Field(description="The key in it.")
+
+
+class SecretSource(Model):
+    """Where a secret's value is."""
+
+    secret_key_ref: SecretKeySelector = Field(description="A key of a Secret.")
+
+
+class EnvironmentSecret(Model):
+    """A variable of the job's processes whose value is secret."""
+
+    name: VariableName = Field(description="Name of the variable.")
+    value_from: SecretSource | None = Field(default=None, description="The Secret that holds the value.")
+    value: Annotated[
+        str,
+        text(maximum=32768),
+        Rule(
+            "false",
+            "a secret's value may not stand in a resource: put it into a Secret and name it in "
+            "valueFrom.secretKeyRef, or let 'kubectl batchai' do that",
+        ),
+    ] | None = Field(default=None, description="Refused: a secret does not belong into a resource.")
+    value_secret_reference: KeyVaultSecretReference | None = Field(
+        default=None, description="The value in an Azure Key Vault."
+    )
+
+
+class Constraints(Model):
+    """Limits of the job."""
+
+    max_wall_clock_time: Annotated[
+        str,
+        text(maximum=32, minimum=2),
+        Rule(
+            f"self.matches(r'{CEL_PATTERN}')",
+            "maxWallClockTime must be a duration such as P7D, PT2H30M, 7.00:00:00 or '7 days, 0:00:00'",
+        ),
+    ] = Field(default="P7D", description="How long the job may run; at most, and by default, 7 days.")
+
+
+TOOLKITS = {
+    "cntkSettings": "cntk",
+    "pyTorchSettings": "pytorch",
+    "tensorFlowSettings": "tensorflow",
+    "caffeSettings": "caffe",
+    "caffe2Settings": "caffe2",
+    "chainerSettings": "chainer",
+    "customToolkitSettings": "custom",
+    "customMpiSettings": "mpi",
+    "horovodSettings": "horovod",
+}
+"""Settings field → toolType (reference §1.5)."""
+
+_SCRIPT_OR_CONFIG = "has(self.configFilePath) != has(self.pythonScriptFilePath)"
+
+
+class JobSpec(Model):
+    """What to run, where, and with which files."""
+
+    experiment: Annotated[str, text(maximum=63, minimum=1)] = Field(
+        description="The Experiment in the same namespace that the job belongs to."
+    )
+    cluster: Annotated[str, text(maximum=63, minimum=1)] = Field(
+        description="The Cluster in the same namespace whose nodes the job runs on."
+    )
+    node_count: Annotated[int, Field(ge=1, le=10000)] = Field(
+        description="Nodes; the job gets all of them at once, each whole."
+    )
+    std_out_err_path_prefix: Path = Field(
+        description="Where the job's stdouterr directory is made, usually $AZ_BATCHAI_JOB_MOUNT_ROOT/<mount>."
+    )
+    scheduling_priority: Literal["low", "normal", "high"] = Field(
+        default="normal", description="Place in the cluster's queue. Default normal."
+    )
+    mount_volumes: Annotated[MountVolumes, MOUNT_VOLUMES_RULE] | None = Field(
+        default=None, description="File systems mounted under $AZ_BATCHAI_JOB_MOUNT_ROOT."
+    )
+    container_settings: ContainerSettings | None = Field(
+        default=None, description="The job's image. Default: the toolkit's image of the operator."
+    )
+    cntk_settings: (
+        Annotated[
+            CntkSettings,
+            Rule(_SCRIPT_OR_CONFIG, "cntkSettings must have either pythonScriptFilePath or configFilePath"),
+            Rule(
+                "!has(self.languageType) || (self.languageType == 'Python') == has(self.pythonScriptFilePath)",
+                "cntkSettings.languageType Python needs pythonScriptFilePath, BrainScript needs configFilePath",
+            ),
+            Rule(
+                "!has(self.pythonInterpreterPath) || has(self.pythonScriptFilePath)",
+                "cntkSettings.pythonInterpreterPath needs pythonScriptFilePath",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Runs CNTK.")
+    py_torch_settings: PyTorchSettings | None = Field(default=None, description="Runs PyTorch.")
+    tensor_flow_settings: TensorFlowSettings | None = Field(default=None, description="Runs TensorFlow.")
+    caffe_settings: (
+        Annotated[
+            CaffeSettings,
+            Rule(_SCRIPT_OR_CONFIG, "caffeSettings must have either pythonScriptFilePath or configFilePath"),
+            Rule(
+                "!has(self.pythonInterpreterPath) || has(self.pythonScriptFilePath)",
+                "caffeSettings.pythonInterpreterPath needs pythonScriptFilePath",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Runs Caffe.")
+    caffe2_settings: Caffe2Settings | None = Field(default=None, description="Runs Caffe2.")
+    chainer_settings: ChainerSettings | None = Field(default=None, description="Runs Chainer.")
+    custom_toolkit_settings: CustomToolkitSettings | None = Field(
+        default=None, description="Runs a command line on the first node."
+    )
+    custom_mpi_settings: CustomMpiSettings | None = Field(
+        default=None, description="Runs a command line in MPI processes."
+    )
+    horovod_settings: HorovodSettings | None = Field(default=None, description="Runs Horovod.")
+    job_preparation: JobPreparation | None = Field(
+        default=None, description="Runs on every node before the toolkit, in the job's container."
+    )
+    input_directories: (
+        Annotated[
+            list[InputDirectory],
+            Field(max_length=64),
+            Rule(
+                "self.all(a, self.filter(b, a.id == b.id).size() == 1)",
+                "inputDirectories must have different ids",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Paths that the job reads.")
+    output_directories: (
+        Annotated[
+            list[OutputDirectory],
+            Field(max_length=64),
+            Rule(
+                "self.all(a, self.filter(b, a.id == b.id).size() == 1)",
+                "outputDirectories must have different ids",
+            ),
+            Rule(
+                "self.all(a, a.id != 'stdouterr')",
+                "the output directory id 'stdouterr' is the job's own log directory: choose another",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Directories made for the job to write to.")
+    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=512)] | None = Field(
+        default=None, description="Variables of the job's processes."
+    )
+    secrets: Annotated[list[EnvironmentSecret], Field(max_length=128)] | None = Field(
+        default=None, description="Variables of the job's processes with secret values."
+    )
+    constraints: Constraints = Field(default=Constraints(), description="Limits of the job.")
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=30, description="Seconds between SIGTERM and SIGKILL when the job is stopped. Default 30."
+    )
+    terminate: bool = Field(
+        default=False, description="Set to true to stop the job; the Job and its files stay. Cannot be taken back."
+    )
+
+    def toolkit(self) -> tuple[str, Model]:
+        """The one settings field that is set, as users write it, and its value. Raises SpecError if not one."""
+        found = [
+            (type(self).model_fields[name].alias or name, value)
+            for name, value in self
+            if isinstance(value, Model) and (type(self).model_fields[name].alias or name) in TOOLKITS
+        ]
+        if len(found) != 1:
+            raise SpecError("spec", f"set exactly one of {', '.join(TOOLKITS)}")
+        return found[0]
+
+    @property
+    def tool_type(self) -> str:
+        """The job's toolType (reference §1.5)."""
+        return TOOLKITS[self.toolkit()[0]]
+
+
+SPEC_RULES = (
+    Rule(
+        "[" + ", ".join(f"has(self.{name})" for name in TOOLKITS) + "].filter(set, set).size() == 1",
+        f"set exactly one of {', '.join(TOOLKITS)}",
+    ),
+    Rule(
+        "!oldSelf.terminate || self.terminate",
+        "terminate cannot be taken back: create a new Job to run it again",
+    ),
+)
+RESOURCE_RULES = (
+    Rule(
+        "self.metadata.name.size() <= 50",
+        "metadata.name must have at most 50 characters, because the names of the job's pods are made from it",
+    ),
+)
+
+
+class ErrorDetail(Model):
+    """A named piece of an error."""
+
+    name: str = Field(description="What it is.")
+    value: str = Field(description="The text.")
+
+
+class JobError(Model):
+    """What went wrong."""
+
+    code: str = Field(description="Batch AI's error code.")
+    message: str = Field(description="One sentence.")
+    details: list[ErrorDetail] | None = Field(default=None, description="The underlying texts.")
+
+
+class ExecutionInfo(Model):
+    """How the job ran."""
+
+    start_time: datetime | None = Field(default=None, description="Start of the last attempt.")
+    end_time: datetime | None = Field(default=None, description="End of the job.")
+    exit_code: int | None = Field(default=None, description="Exit code; absent when there was none.")
+    errors: list[JobError] | None = Field(default=None, description="Why the job failed.")
+
+
+class Waiting(Model):
+    """Why the job waits."""
+
+    reason: str = Field(description="CamelCase reason.")
+    message: str = Field(description="The same in plain words.")
+
+
+class JobStatus(Model):
+    """What the operator observed."""
+
+    execution_state: Literal["queued", "running", "terminating", "succeeded", "failed"] | None = Field(
+        default=None, description="Where the job is in its life."
+    )
+    execution_state_transition_time: datetime | None = Field(
+        default=None, description="When the execution state changed last."
+    )
+    provisioning_state: Literal["creating", "succeeded", "failed", "deleting"] | None = Field(
+        default=None, description="State of the resource itself."
+    )
+    provisioning_state_transition_time: datetime | None = Field(
+        default=None, description="When the provisioning state changed last."
+    )
+    execution_info: ExecutionInfo | None = Field(default=None, description="Times, exit code and errors.")
+    job_output_directory_path_segment: str | None = Field(
+        default=None, description="The part of output paths that is the job's own."
+    )
+    tool_type: str | None = Field(default=None, description="The toolkit.")
+    queue_position: int | None = Field(default=None, description="Place in the cluster's queue, from 1.")
+    waiting: Waiting | None = Field(default=None, description="Why a queued job waits.")
+    attempt: int | None = Field(default=None, description="Number of the current attempt, from 1.")
+    nodes: list[str] | None = Field(default=None, description="Nodes of the current attempt, master first.")
+    conditions: list[Condition] | None = Field(default=None, description="Kubernetes conditions.")
+    observed_generation: int | None = Field(default=None, description="Generation that the status is about.")
+
+
+class Job(Model):
+    """One training run on nodes of a Cluster."""
+
+    metadata: ObjectMeta
+    spec: JobSpec
+    status: JobStatus = JobStatus()

@@ -1,0 +1,33 @@
+"""What models say beside their types: CEL rules and limits of their CRD schema."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A CEL rule of the field that it annotates; the message is what users read (`x-kubernetes-validations`)."""
+
+    rule: str
+    message: str
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Adds the rule to the JSON schema."""
+        schema: dict[str, Any] = handler(core_schema)
+        return with_rules(schema, self)
+
+
+def with_rules(schema: dict[str, Any], *rules: Rule) -> dict[str, Any]:
+    """A schema with more rules."""
+    present = schema.get("x-kubernetes-validations", [])
+    added = [{"rule": rule.rule, "message": rule.message} for rule in rules]
+    return {**schema, "x-kubernetes-validations": [*present, *added]}
+
+
+def text(*, maximum: int, minimum: int | None = None, pattern: str | None = None) -> FieldInfo:
+    """Limits of a string. CEL's cost estimate needs a maximum on everything that rules look at."""
+    info: FieldInfo = Field(max_length=maximum, min_length=minimum, pattern=pattern)
+    return info
