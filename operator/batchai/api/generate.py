@@ -1,0 +1,205 @@
+"""`python -m batchai.api.generate --write|--check`: crds/ and docs/fields.md from the models.
+
+Batch AI reference §8 gives the columns: what `az batchai … -o table` showed.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from batchai.api import cluster, experiment, fileserver, job, workspace
+from batchai.api.crdgen import Column, Kind, crd
+from batchai.api.schema import Rule
+
+_ROOT = Path(__file__).parents[3]
+
+_IMMUTABLE = "the spec of this kind cannot be changed: delete the resource and create it again"
+
+
+def _unchanged(*fields: str, message: str) -> list[Rule]:
+    return [
+        Rule(
+            f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+            f"{field} {message}",
+        )
+        for field in fields
+    ]
+
+
+def _fields(model: Any, *mutable: str) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items() if (info.alias or name) not in mutable]
+
+
+KINDS = (
+    Kind(
+        name="Workspace",
+        plural="workspaces",
+        short="bws",
+        model=workspace.Workspace,
+        columns=[
+            Column("Location", ".spec.location"),
+            Column("State", ".status.provisioningState"),
+        ],
+    ),
+    Kind(
+        name="Cluster",
+        plural="clusters",
+        short="bcluster",
+        model=cluster.Cluster,
+        columns=[
+            Column("Workspace", ".spec.workspace"),
+            Column("VM Size", ".spec.vmSize"),
+            Column("State", ".status.allocationState"),
+            Column("Target", ".spec.scaleSettings.manual.targetNodeCount", "integer"),
+            Column("Idle", ".status.nodeStateCounts.idleNodeCount", "integer"),
+            Column("Running", ".status.nodeStateCounts.runningNodeCount", "integer"),
+            Column("Preparing", ".status.nodeStateCounts.preparingNodeCount", "integer"),
+            Column("Leaving", ".status.nodeStateCounts.leavingNodeCount", "integer"),
+            Column("Unusable", ".status.nodeStateCounts.unusableNodeCount", "integer"),
+            Column("Nodes", '.status.conditions[?(@.type=="NodesAvailable")].message', priority=1),
+        ],
+        spec_rules=_unchanged(
+            *_fields(cluster.ClusterSpec, "scaleSettings"),
+            message="cannot be changed, only scaleSettings can: delete the Cluster and create it again",
+        ),
+        scale={
+            "specReplicasPath": ".spec.scaleSettings.manual.targetNodeCount",
+            "statusReplicasPath": ".status.currentNodeCount",
+        },
+    ),
+    Kind(
+        name="FileServer",
+        plural="fileservers",
+        short="bfs",
+        model=fileserver.FileServer,
+        columns=[
+            Column("Workspace", ".spec.workspace"),
+            Column("Size", ".spec.vmSize"),
+            Column("Disks", ".spec.dataDisks.diskCount", "integer"),
+            Column("State", ".status.provisioningState"),
+            Column("Mount Point", ".status.mountSettings.mountPoint"),
+        ],
+        spec_rules=[Rule("self == oldSelf", _IMMUTABLE)],
+    ),
+    Kind(
+        name="Experiment",
+        plural="experiments",
+        short="bexp",
+        model=experiment.Experiment,
+        columns=[
+            Column("Workspace", ".spec.workspace"),
+            Column("State", ".status.provisioningState"),
+        ],
+        spec_rules=[Rule("self == oldSelf", _IMMUTABLE)],
+    ),
+    Kind(
+        name="Job",
+        plural="jobs",
+        short="bjob",
+        model=job.Job,
+        columns=[
+            Column("Cluster", ".spec.cluster"),
+            Column("Tool", ".status.toolType"),
+            Column("Nodes", ".spec.nodeCount", "integer"),
+            Column("State", ".status.executionState"),
+            Column("Exit Code", ".status.executionInfo.exitCode", "integer"),
+            Column("Queue", ".status.queuePosition", "integer", priority=1),
+            Column("Waiting", ".status.waiting.message", priority=1),
+        ],
+        rules=job.RESOURCE_RULES,
+        spec_rules=[
+            *job.SPEC_RULES,
+            *_unchanged(
+                *_fields(job.JobSpec, "terminate"),
+                message="cannot be changed, only terminate can be set: create another Job",
+            ),
+        ],
+        selectable=[".spec.cluster", ".spec.experiment"],
+    ),
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style without aliases: the files are read by people."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def artefacts() -> dict[Path, str]:
+    """Every generated file below the repository's root with its text."""
+    note = "# Generated from operator/batchai/api by `make generate`.\n"
+    files = {
+        Path("crds", f"{kind.plural}.yaml"): note + yaml.dump(crd(kind), Dumper=_Dumper, sort_keys=False, width=120)
+        for kind in KINDS
+    }
+    resources = "".join(f"  - {path.name}\n" for path in sorted(files))
+    files[Path("crds", "kustomization.yaml")] = f"{note}resources:\n{resources}"
+    files[Path("docs", "fields.md")] = _documentation()
+    return files
+
+
+def _documentation() -> str:
+    lines = ["# Fields", "", "Generated from `operator/batchai/api` by `make generate`; `kubectl explain` says the same.", ""]
+    for kind in KINDS:
+        schema = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        lines += [f"## {kind.name} (`{kind.short}`)", "", schema["description"], "", "| Field | Type | Meaning |", "| --- | --- | --- |"]
+        for part in ("spec", "status"):
+            lines += [f"| `{path}` | {kind_} | {text} |" for path, kind_, text in _rows(schema["properties"][part], part)]
+        rules = [rule["message"] for rule in _rules(schema)]
+        if rules:
+            lines += ["", "Rules:", "", *(f"- {message}" for message in dict.fromkeys(rules))]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        kind = field["type"]
+        inner = field
+        suffix = ""
+        if kind == "array":
+            inner, suffix = field["items"], "[]"
+            kind = f"list of {inner['type']}"
+        if "enum" in field:
+            kind = ", ".join(f"`{value}`" for value in field["enum"])
+        star = " (required)" if name in required else ""
+        yield f"{path}.{name}{suffix}", kind + star, field.get("description", inner.get("description", ""))
+        yield from _rows(inner, f"{path}.{name}{suffix}")
+
+
+def _rules(schema: dict[str, Any]) -> Iterator[dict[str, str]]:
+    yield from schema.get("x-kubernetes-validations", ())
+    for field in schema.get("properties", {}).values():
+        yield from _rules(field)
+    if "items" in schema:
+        yield from _rules(schema["items"])
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the files, or names those that differ and returns 1."""
+    parser = argparse.ArgumentParser(prog="batchai.api.generate")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--write", action="store_true")
+    mode.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    drift = []
+    for path, text in artefacts().items():
+        target = _ROOT / path
+        if options.write:
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        elif not target.exists() or target.read_text(encoding="utf-8") != text:
+            drift.append(str(path))
+    if drift:
+        sys.stderr.write(f"not what the models say: {', '.join(drift)}; run 'make generate'\n")
+    return 1 if drift else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
