@@ -46,6 +46,4 @@ def parse_connection_string(text: str) -> StorageAccount:
         )
         if given != f"https://{public_host(name, service)}":
             endpoints[service] = given
-    return StorageAccount(
-        name, parts.get("AccountKey"), parts.get("SharedAccessSignature", "").lstrip("?") or None, endpoints
-    )
+    return StorageAccount(name, parts.get("AccountKey"), endpoints=endpoints)

@@ -1,0 +1,119 @@
+"""The program: parses, confirms, runs one command, prints its result.
+
+Errors become one sentence on stderr and an exit code; tracebacks are for --debug.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from batchai.cli import cluster, experiment, files, group, job, output, workspace
+from batchai.cli.arguments import Group, Parser
+from batchai.cli.kube import HttpKube
+from batchai.cli.problems import FAILURE, NOT_FOUND, USAGE, Problem
+from batchai.cli.session import Session
+from batchai.errors import BatchAIError, KubeApiError, SpecError, StorageError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells say it."""
+
+
+def parser(program: str = "batchai") -> Parser:
+    """The whole command line."""
+    top = Parser(prog=program, description="Batch AI on Kubernetes, with the commands of `az batchai`.")
+    top.add_argument("--version", action="version", version=f"batchai {version('batchai')}")
+    commands = Group(top)
+    group.register(commands)
+    workspace.register(commands)
+    cluster.register(commands)
+    experiment.register(commands)
+    jobs = job.register(commands)
+    files.register(jobs)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code (0, 1 error, 2 usage, 3 not found)."""
+    called_as = Path(sys.argv[0]).name
+    program = called_as.replace("kubectl-", "kubectl ") if called_as.startswith("kubectl-") else "batchai"
+    args = parser(program).parse_args(arguments)
+    _start_logging(args)
+    session = Session(
+        connect=lambda: HttpKube.connect(args.kubeconfig, args.context),
+        environ=os.environ,
+        out=sys.stdout.buffer,
+    )
+    try:
+        return run(args, session)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing more can be written, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except (Problem, BatchAIError) as error:
+        if args.debug:
+            traceback.print_exc()
+        code, sentence, hint = explain(error)
+        print(f"ERROR: {sentence}", file=sys.stderr)
+        if hint:
+            print(hint, file=sys.stderr)
+        return code
+
+
+def run(args: Namespace, session: Session) -> int:
+    """Confirms and runs a parsed command and prints its result."""
+    if args.ask and not args.yes:
+        _confirm()
+    result = args.run(args, session)
+    text = output.render(result, args.output, query=args.query, row=args.row)
+    if text:
+        session.out.write(f"{text}\n".encode())
+        session.out.flush()
+    return 0
+
+
+def explain(error: Problem | BatchAIError) -> tuple[int, str, str]:
+    """Exit code, sentence and hint of an error."""
+    match error:
+        case Problem():
+            return error.code, error.sentence, error.hint
+        case KubeApiError(status=404, reason="" | "NotFound") if "page not found" in error.message:
+            return (
+                NOT_FOUND,
+                "this cluster does not know Batch AI's resources.",
+                "Install the operator first: kubectl apply -k manifests/",
+            )
+        case KubeApiError(not_found=True) | StorageError(not_found=True):
+            return NOT_FOUND, f"{error}.", ""
+        case KubeApiError(status=401):
+            return FAILURE, "the cluster does not accept your credentials.", "Check: kubectl auth whoami"
+        case KubeApiError():
+            return FAILURE, error.message, ""
+        case SpecError():
+            return USAGE, str(error), ""
+        case _:
+            return FAILURE, str(error), ""
+
+
+def _confirm() -> None:
+    if not sys.stdin.isatty():
+        raise Problem("there is no terminal to ask for confirmation.", "Give --yes to go on without.")
+    print("Are you sure you want to perform this operation? (y/n): ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Problem("operation cancelled.")
+
+
+def _start_logging(args: Namespace) -> None:
+    if args.debug or args.verbose:
+        # The SDKs log requests without bodies and with credentials redacted.
+        logging.basicConfig(level=logging.DEBUG if args.debug else logging.INFO, stream=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

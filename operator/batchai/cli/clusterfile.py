@@ -1,0 +1,113 @@
+"""A cluster's config file and the options of `cluster create` as a Cluster's spec."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchai.api.cluster import ClusterSpec
+from batchai.cli import configfile, mounts, secrets, ssh
+from batchai.cli.accounts import Given
+from batchai.cli.configfile import Properties
+from batchai.cli.kube import Object
+from batchai.cli.problems import UsageProblem
+from batchai.cli.scaling import image_reference, scale_settings
+
+
+@dataclass(frozen=True)
+class ClusterFile:
+    """The properties of a cluster, completed, still with the storage keys that stood in the file.
+
+    source: the file's name, for messages; warnings: sentences for the user.
+    """
+
+    source: str
+    properties: Properties = field(repr=False)
+    warnings: Sequence[str] = ()
+
+    @property
+    def keys(self) -> dict[str, str | None]:
+        """The storage accounts whose keys the nodes need, with the key that stood in the file, if one did."""
+        return mounts.inline_keys(self.properties.get("nodeSetup", {}).get("mountVolumes", {}))
+
+    def secrets(self, cluster: str, namespace: str) -> list[Object]:
+        """The Secrets that the cluster of this Kubernetes name needs for itself."""
+        task = self.properties.get("nodeSetup", {}).get("setupTask", {})
+        values = secrets.values(task.get("secrets"))
+        return [secrets.opaque(f"{cluster}-secrets", namespace, values)] if values else []
+
+    def spec(self, *, cluster: str, workspace: str, accounts: Mapping[str, str]) -> Properties:
+        """The Cluster's spec: Kubernetes names of cluster and workspace, Secrets in the place of values.
+
+        `accounts`: storage account → Secret.
+
+        Raises UsageProblem with file and field for what a cluster cannot be.
+        """
+        spec = {**self.properties, "workspace": workspace}
+        setup = dict(spec.get("nodeSetup", {}))
+        if "mountVolumes" in setup:
+            setup["mountVolumes"] = mounts.with_secrets(setup["mountVolumes"], accounts)
+        if "secrets" in setup.get("setupTask", {}):
+            task = setup["setupTask"]
+            setup["setupTask"] = {
+                **task,
+                "secrets": secrets.referring(task["secrets"], f"{cluster}-secrets"),
+            }
+        if setup:
+            spec["nodeSetup"] = setup
+        configfile.check(ClusterSpec, spec, self.source)
+        return spec
+
+
+def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], str]) -> ClusterFile:
+    """The file of -f, if there is one, under what the options say (Batch AI reference §8).
+
+    Raises UsageProblem for what it cannot read, and for a cluster without VM size or size.
+    """
+    source = options["config_file"]
+    properties = configfile.read(source) if source else {}
+    unknown = list(configfile.unknown_fields(ClusterSpec, properties, "properties"))
+    warnings = [f"{source}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []
+    administrator = _administrator(properties.get("userAccountSettings", {}), options, current_user)
+    if options["password"] or "adminUserPassword" in administrator:
+        administrator.pop("adminUserPassword", None)
+        warnings.append("the administrator's password is not kept: nodes of Kubernetes get no accounts.")
+    settings = {
+        "vmSize": options["vm_size"],
+        "vmPriority": options["vm_priority"],
+        "scaleSettings": scale_settings(options["target"], options["min"], options["max"]),
+        "subnet": {"id": options["subnet"]} if options["subnet"] else None,
+        "userAccountSettings": administrator,
+        "nodeSetup": _node_setup(properties.get("nodeSetup", {}), options, given, source or "options"),
+    }
+    properties = {**properties, **{name: value for name, value in settings.items() if value}}
+    image = image_reference(options["image"], options["custom_image"])
+    if image:
+        properties["virtualMachineConfiguration"] = {"imageReference": image}
+    for name, remedy in (
+        ("vmSize", "Give --vm-size."),
+        ("scaleSettings", "Give --target, or --min and --max."),
+    ):
+        if name not in properties:
+            raise UsageProblem(f"the cluster has no {name}.", remedy)
+    return ClusterFile(source or "options", properties, warnings)
+
+
+def _administrator(
+    settings: Properties, options: Mapping[str, Any], current_user: Callable[[], str]
+) -> Properties:
+    name = options["user_name"] or settings.get("adminUserName") or current_user()
+    key = settings.get("adminUserSshPublicKey")
+    if options["ssh_key"] or options["generate_ssh_keys"] or not key:
+        key = ssh.public_key(options["ssh_key"], generate=options["generate_ssh_keys"]) or key
+    return {**settings, "adminUserName": name, **({"adminUserSshPublicKey": key} if key else {})}
+
+
+def _node_setup(setup: Properties, options: Mapping[str, Any], given: Given, source: str) -> Properties:
+    if options["setup_task"]:
+        if not options["setup_task_output"]:
+            raise UsageProblem("--setup-task needs --setup-task-output.", "Say where its output goes.")
+        task = {"commandLine": options["setup_task"], "stdOutErrPathPrefix": options["setup_task_output"]}
+        setup = {**setup, "setupTask": {**setup.get("setupTask", {}), **task}}
+    place = f"{source}: properties.nodeSetup.mountVolumes"
+    volumes = mounts.combine(setup.get("mountVolumes", {}), options, given, place)
+    return {**setup, "mountVolumes": volumes} if volumes else setup

@@ -1,0 +1,120 @@
+"""Config files of `az batchai` (job.json, cluster.json): reading, placeholders, checks.
+
+A file is `{"$schema": .., "properties": {..}}`, the body of the service's create operation (Batch AI
+reference §8).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from batchai.cli.problems import UsageProblem
+
+Properties = dict[str, Any]
+
+ACCOUNT_PLACEHOLDERS = ("<YOUR_STORAGE_ACCOUNT>", "<AZURE_BATCHAI_STORAGE_ACCOUNT>")
+KEY_PLACEHOLDER = "<AZURE_BATCHAI_STORAGE_KEY>"
+
+_COMMENTS = frozenset({"$schema", "comment", "_comment"})
+_SHARES, _CONTAINERS = "azureFileShares", "azureBlobFileSystems"
+
+
+def read(path: str) -> Properties:
+    """The properties of a config file, without nulls and comments; UsageProblem names file and place."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageProblem(f"{path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{path}: is not UTF-8 text.") from error
+    except json.JSONDecodeError as error:
+        raise UsageProblem(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    properties = content.get("properties") if isinstance(content, dict) else None
+    if not isinstance(properties, dict):
+        raise UsageProblem(f'{path}: has no object "properties" at its top, where the settings belong.')
+    cleaned: Properties = _without_nulls(properties)
+    return cleaned
+
+
+def fill_placeholders(volumes: Any, account: str | None, key: str | None) -> Any:
+    """mountVolumes with the placeholders in accountName, azureFileUrl and accountKey replaced.
+
+    A placeholder for which there is no value stays; it is no account's name, so it is met later.
+    """
+    if not isinstance(volumes, dict):
+        return volumes
+
+    def fill(name: str, value: Any) -> Any:
+        match value:
+            case dict():
+                return {inner: fill(inner, item) for inner, item in value.items()}
+            case list():
+                return [fill(name, item) for item in value]
+            case str() if account and name in ("accountName", "azureFileUrl"):
+                for placeholder in ACCOUNT_PLACEHOLDERS:
+                    value = value.replace(placeholder, account)
+                return value
+            case str() if key and name == "accountKey" and value == KEY_PLACEHOLDER:
+                return key
+            case _:
+                return value
+
+    return {name: fill(name, item) for name, item in volumes.items()}
+
+
+def unknown_fields(model: type[BaseModel], data: Any, path: str) -> Iterator[str]:
+    """Paths of the entries of `data` that `model` has no field for, but for comments."""
+    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    for name, value in data.items() if isinstance(data, dict) else ():
+        if name in _COMMENTS:
+            continue
+        if name not in fields:
+            yield f"{path}.{name}"
+            continue
+        inner = _model_in(fields[name])
+        if inner is None:
+            continue
+        items = enumerate(value) if isinstance(value, list) else ()
+        yield from unknown_fields(inner, value, f"{path}.{name}")
+        for index, item in items:
+            yield from unknown_fields(inner, item, f"{path}.{name}[{index}]")
+
+
+def check(model: type[BaseModel], spec: Properties, source: str) -> None:
+    """Raises UsageProblem with the first field that the model refuses; `source` is the file's name."""
+    try:
+        model.model_validate(spec)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageProblem(f"{source}: properties{field}: {reason[:1].lower()}{reason[1:]}.") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                name: _without_nulls(item)
+                for name, item in value.items()
+                if item is not None and name not in _COMMENTS
+            }
+        case list():
+            return [_without_nulls(item) for item in value if item is not None]
+        case _:
+            return value
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in `Model`, `Model | None`, `list[Model]`; None where there is none, or a map."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, list):
+        return next((model for part in get_args(annotation) if (model := _model_in(part))), None)
+    if hasattr(annotation, "__metadata__"):  # Annotated[...]
+        return _model_in(get_args(annotation)[0])
+    return None

@@ -1,0 +1,197 @@
+"""`batchai job file`: list and stream what a job wrote."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from batchai.api import names
+from batchai.api.job import Job
+from batchai.cli import accounts, arguments, lookup, shapes
+from batchai.cli.arguments import Group
+from batchai.cli.follow import Follower
+from batchai.cli.job import FINISHED, execution_state, job_path
+from batchai.cli.kube import Object
+from batchai.cli.lookup import JOB
+from batchai.cli.output import Row
+from batchai.cli.problems import NotFound
+from batchai.cli.session import Session
+from batchai.errors import KubeApiError, StorageError
+from batchai.plan.directories import JobIdentity, StorageLocation, output_location
+from batchai.storage.account import StorageAccount
+from batchai.storage.directory import Directory, join
+
+T = TypeVar("T")
+
+DEFAULT_EXPIRY = 60
+"""Minutes that a download URL works."""
+POLL_SECONDS = 1.0
+OUTAGE_SECONDS = 60
+"""How long the cluster or the storage may be out of reach before a stream gives up."""
+QUIET_READS = {"file": 1, "blob": 4}
+"""Reads after a job's end that must find nothing new: a blob appears when its writer's cache lets it go."""
+
+
+def register(jobs: Group) -> None:
+    """Adds the commands to those of jobs."""
+    files = jobs.group("file", "Files that jobs wrote.")
+    parser = files.command("list", "List an output directory, with URLs that download.", list_all, _row)
+    _directory(parser)
+    parser.add_argument(
+        "--expiry",
+        metavar="MINUTES",
+        type=_minutes,
+        default=DEFAULT_EXPIRY,
+        help="how long the URLs work, 5 to 600 (60)",
+    )
+    parser = files.command("stream", "Print a file while it grows, until the job ends.", stream)
+    _directory(parser)
+    parser.add_argument("-f", "--file-name", metavar="FILE", required=True, help="the file, as stdout.txt")
+
+
+def _directory(parser: ArgumentParser) -> None:
+    parser.add_argument("-j", "--job", "-n", "--name", dest="job", required=True, help="name of the job")
+    arguments.experiment(parser)
+    parser.add_argument(
+        "-d",
+        "--output-directory-id",
+        metavar="ID",
+        default="stdouterr",
+        help="id of an output directory (stdouterr: standard output and logs)",
+    )
+    parser.add_argument("-p", "--path", default=".", help="folder in the output directory (.)")
+
+
+def _minutes(text: str) -> int:
+    if not text.isdigit() or not 5 <= int(text) <= 600:
+        raise ArgumentTypeError("takes 5 to 600 minutes")
+    return int(text)
+
+
+def list_all(args: Namespace, session: Session) -> list[Object]:
+    """The direct children of a folder of an output directory (Batch AI reference §2, listOutputFiles)."""
+    item = lookup.find(session, JOB, job_path(args, args.job))
+    expiry = session.now() + timedelta(minutes=args.expiry)
+    folder = join(args.path)
+    with session.directory(*_storage(args, session, item)) as directory:
+        try:
+            entries = directory.entries(folder)
+        except StorageError as error:
+            if not error.not_found or folder:
+                raise
+            session.say(f"Nothing is there yet: the job is {execution_state(item)}.")
+            return []
+        return [
+            shapes.file(
+                entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry)
+            )
+            for entry in entries
+        ]
+
+
+def stream(args: Namespace, session: Session) -> None:
+    """Copies a file to stdout as it grows, until the job ends; what is said about it goes to stderr."""
+    item = lookup.find(session, JOB, job_path(args, args.job))
+    location, account = _storage(args, session, item)
+    path = join(args.path, args.file_name)
+
+    def over() -> bool:
+        current = session.find_named(JOB.resource, args.resource_group, item["metadata"]["name"])
+        # A deleted job writes no more either.
+        return current is None or execution_state(current) in FINISHED
+
+    with session.directory(location, account) as directory:
+        notices = _Notices(session, directory, path, args.file_name)
+        follower = Follower(directory, path, session.out, notices)
+        follower.follow(
+            over,
+            lambda: session.sleep(POLL_SECONDS),
+            quiet=QUIET_READS[location.kind],
+            patiently=_Patience(session, follower),
+        )
+    if not follower.found:
+        raise NotFound(f'The file "{args.file_name}" not found for the completed job.')
+
+
+class _Notices:
+    """az's words about a file that is streamed (Batch AI reference §8)."""
+
+    def __init__(self, session: Session, directory: Directory, path: str, name: str) -> None:
+        self._session = session
+        self._directory = directory
+        self._path = path
+        self._name = name
+        self._waiting = False
+
+    def missing(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._session.say(f'The file "{self._name}" not found. Waiting for the job to generate it.')
+
+    def found(self) -> None:
+        url = self._directory.url(self._path, self._session.now() + timedelta(minutes=DEFAULT_EXPIRY))
+        self._session.say(f'File found with URL "{url}". Start streaming')
+
+    def restarted(self) -> None:
+        self._session.say(f'The file "{self._name}" was written anew. Streaming it from its beginning.')
+
+
+class _Patience:
+    """Calls again for a while what an outage of the cluster or the storage made fail.
+
+    Storage that never answered is not out of order but wrong (its key, its name): that is said at once.
+    """
+
+    def __init__(self, session: Session, follower: Follower) -> None:
+        self._session = session
+        self._follower = follower
+
+    def __call__(self, action: Callable[[], T], /) -> T:
+        deadline = self._session.clock() + OUTAGE_SECONDS
+        while True:
+            try:
+                return action()
+            except (KubeApiError, StorageError) as error:
+                if not self._may_pass(error) or self._session.clock() >= deadline:
+                    raise
+            self._session.sleep(POLL_SECONDS)
+
+    def _may_pass(self, error: KubeApiError | StorageError) -> bool:
+        if isinstance(error, KubeApiError):
+            return error.status in (0, 429) or error.status >= 500
+        return self._follower.found
+
+
+def _storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLocation, StorageAccount]:
+    """Where an output directory of a job lies, and the account to read it with."""
+    job = Job.model_validate(item)
+    location = output_location(job.spec, _identity(session, item), args.output_directory_id)
+    known = accounts.given(session.environ).accounts
+    account = accounts.account_of(session, args.resource_group, location.account, location.secret_name, known)
+    return location, account
+
+
+def _identity(session: Session, item: Object) -> JobIdentity:
+    """A job's identity: as the operator wrote it into the status, before that as it will."""
+    segment = item.get("status", {}).get("jobOutputDirectoryPathSegment")
+    if segment:
+        subscription, group, _, workspace, _, experiment, _, job, uid = segment.split("/")
+        return JobIdentity(subscription, group, workspace, experiment, job, uid)
+    metadata = item["metadata"]
+    return JobIdentity(
+        lookup.subscription(session),
+        metadata["namespace"],
+        lookup.label(item, names.LABEL_WORKSPACE),
+        lookup.label(item, names.LABEL_EXPERIMENT),
+        lookup.azure_name(item),
+        metadata["uid"],
+    )
+
+
+def _row(file: dict[str, Any]) -> Row:
+    return {
+        "Name": file["name"],
+        "Type": file["fileType"],
+        "Size": file["contentLength"],
+        "Modified": file["lastModified"],
+    }

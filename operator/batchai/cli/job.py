@@ -1,0 +1,208 @@
+"""`batchai job`: create, show, list, delete, terminate, wait."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from batchai.cli import accounts, arguments, kube, lookup, shapes
+from batchai.cli.arguments import Group
+from batchai.cli.kube import Object
+from batchai.cli.lookup import CLUSTER, EXPERIMENT, JOB, Path
+from batchai.cli.output import Row
+from batchai.cli.problems import NotFound, Problem, UsageProblem
+from batchai.cli.session import DELETE_SECONDS, Session
+from batchai.errors import KubeApiError
+
+FINISHED = frozenset({"succeeded", "failed"})
+
+
+def register(commands: Group) -> Group:
+    """Adds the commands; returns the group, for those of files."""
+    jobs = commands.group("job", "Jobs: training runs.")
+    parser = jobs.command("create", "Create a job.", create, _row)
+    _name(parser)
+    parser.add_argument("-c", "--cluster", help="cluster of the workspace, or a cluster's id")
+    parser.add_argument(
+        "-f", "--config-file", metavar="FILE", required=True, help="the job as JSON (job.json)"
+    )
+    parser.add_argument(
+        "--env",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="environment variable, added to the file's (repeatable)",
+    )
+    arguments.storage(parser)
+    arguments.no_wait(parser)
+    _name(jobs.command("show", "Show a job.", show, _row))
+    arguments.experiment(jobs.command("list", "List the jobs of an experiment.", list_all, _row))
+    parser = jobs.command("delete", "Delete a job; its output stays in storage.", delete, ask=True)
+    _name(parser)
+    arguments.no_wait(parser)
+    parser = jobs.command("terminate", "Stop a job; it stays, as failed.", terminate, ask=True)
+    _name(parser)
+    arguments.no_wait(parser)
+    parser = jobs.command("wait", "Wait for a job's end and exit with its exit code.", wait)
+    _name(parser)
+    parser.add_argument("--interval", metavar="SECONDS", type=float, default=15, help="between looks (15)")
+    return jobs
+
+
+def _name(parser: ArgumentParser) -> None:
+    arguments.own_name(parser, "job", "-j", "--job")
+    arguments.experiment(parser)
+
+
+def job_path(args: Namespace, name: str) -> Path:
+    """Where the arguments say that the job `name` lives."""
+    return Path(args.resource_group, args.workspace, args.experiment, name)
+
+
+def create(args: Namespace, session: Session) -> Object:
+    """Creates the job of a config file and the Secrets that it needs."""
+    # Validation takes the models, which the other commands can do without.
+    from batchai.cli import jobfile  # noqa: PLC0415
+
+    given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
+    file = jobfile.read(args.config_file, vars(args), given)
+    for warning in file.warnings:
+        session.say(f"WARNING: {warning}")
+    path = job_path(args, args.name)
+    above = Path(args.resource_group, args.workspace, name=args.experiment)
+    experiment = lookup.find(session, EXPERIMENT, above)["metadata"]["name"]
+    cluster = find_cluster(session, path, args.cluster or file.cluster)
+    name = lookup.free_name(session, JOB, path)
+    spec = file.spec(
+        job=name,
+        experiment=experiment,
+        cluster=cluster["metadata"]["name"],
+        accounts=accounts.provide_all(session, path.namespace, given, file.keys),
+    )
+    body = lookup.manifest(JOB, path, name, spec)
+    created = lookup.create(session, JOB, path, body, file.secrets(name, path.namespace))
+    if not args.no_wait:
+        created = lookup.provisioned(session, JOB, created)
+    return _shape(session, created)
+
+
+def show(args: Namespace, session: Session) -> Object:
+    """One job."""
+    return _shape(session, lookup.find(session, JOB, job_path(args, args.name)))
+
+
+def list_all(args: Namespace, session: Session) -> list[Object]:
+    """The jobs of an experiment."""
+    found = lookup.list_in(session, JOB, job_path(args, ""))
+    subscription = lookup.subscription(session)
+    clusters = {
+        item["metadata"]["name"]: item for item in session.kube.list(kube.CLUSTERS, args.resource_group)
+    }
+    return [shapes.job(item, subscription, clusters.get(item["spec"]["cluster"])) for item in found]
+
+
+def delete(args: Namespace, session: Session) -> None:
+    """Deletes a job."""
+    lookup.delete(session, JOB, job_path(args, args.name), wait=not args.no_wait)
+
+
+def terminate(args: Namespace, session: Session) -> None:
+    """Stops a job. One that is finished stays as it is (Batch AI reference §2)."""
+    path = job_path(args, args.name)
+    item = lookup.find(session, JOB, path)
+    name = item["metadata"]["name"]
+    if execution_state(item) in FINISHED:
+        return
+    session.kube.patch(JOB.resource, path.namespace, name, {"spec": {"terminate": True}})
+    if args.no_wait:
+        return
+
+    def ended() -> bool | None:
+        return execution_state(session.kube.get(JOB.resource, path.namespace, name)) in FINISHED or None
+
+    if session.poll(ended, DELETE_SECONDS) is None:
+        raise Problem(
+            f"job '{path.name}' is being terminated, but has not ended after {DELETE_SECONDS} s.",
+            f"What holds it: kubectl describe jobs.batchai.dev -n {path.namespace} {name}",
+        )
+
+
+def wait(args: Namespace, session: Session) -> None:
+    """Tells of a job's states until its end, then exits: 0, the job's exit code, or -1 if it has none."""
+    path = job_path(args, args.name)
+    item = lookup.find(session, JOB, path)
+    name = item["metadata"]["name"]
+    session.say(f"Job submitted at {item['metadata']['creationTimestamp']}")
+    started, state = "", ""
+    while True:
+        info = item.get("status", {}).get("executionInfo") or {}
+        if info.get("startTime") not in (None, started):
+            started = info["startTime"]
+            session.say(f"Job started at {started}")
+        if execution_state(item) != state:
+            state = execution_state(item)
+            session.say(f"Job state: {state}{_reason(item)}")
+        if state in FINISHED:
+            break
+        session.sleep(args.interval)
+        try:
+            item = session.kube.get(JOB.resource, path.namespace, name)
+        except KubeApiError as error:
+            if error.not_found:
+                raise NotFound(f"job '{path.name}' was deleted while it was waited for.") from error
+            raise
+    if state == "succeeded":
+        raise SystemExit(0)
+    for problem in info.get("errors") or []:
+        session.say(f"{problem['code']}: {problem['message']}")
+        for detail in problem.get("details") or []:
+            session.say(f"  {detail['name']}: {detail['value']}")
+    raise SystemExit(info.get("exitCode") or -1)
+
+
+def execution_state(item: Object) -> str:
+    """status.executionState; a job that the operator has not seen is queued."""
+    return str(item.get("status", {}).get("executionState") or "queued")
+
+
+def find_cluster(session: Session, path: Path, reference: str | None) -> Object:
+    """The cluster of a job at `path`: by name in its workspace, or by id, in its resource group."""
+    if not reference:
+        raise UsageProblem("the job names no cluster.", "Give -c, or cluster.id in the config file.")
+    workspace, name = path.workspace, reference
+    if "/" in reference:
+        group, workspace, name = (
+            shapes.id_part(reference, part) for part in ("resourceGroups", "workspaces", "clusters")
+        )
+        if not (workspace and name):
+            raise UsageProblem(f"'{reference}' is no cluster's id.", "Give the cluster's name with -c.")
+        if group.lower() != path.namespace.lower():
+            raise UsageProblem(
+                f"cluster '{name}' is in resource group '{group}', the job in '{path.namespace}'.",
+                "A job and its cluster share a namespace.",
+            )
+    return lookup.find(session, CLUSTER, Path(path.namespace, workspace, name=name))
+
+
+def _shape(session: Session, item: Object) -> Object:
+    metadata, spec = item["metadata"], item["spec"]
+    cluster = session.find_named(kube.CLUSTERS, metadata["namespace"], spec["cluster"])
+    return shapes.job(item, lookup.subscription(session), cluster)
+
+
+def _reason(item: Object) -> str:
+    waiting = item.get("status", {}).get("waiting") or {}
+    return f" ({waiting['message']})" if waiting.get("message") else ""
+
+
+def _row(job: dict[str, Any]) -> Row:
+    info = job["executionInfo"] or {}
+    deleting = job["provisioningState"] == "deleting"
+    return {
+        "Name": job["name"],
+        "Cluster": shapes.id_part(job["cluster"]["id"], "clusters"),
+        "Cluster RG": job["cluster"]["resourceGroup"],
+        "Cluster Workspace": shapes.id_part(job["cluster"]["id"], "workspaces"),
+        "Tool": job["toolType"],
+        "Nodes": job["nodeCount"],
+        "State": "deleting" if deleting else job["executionState"],
+        "Exit code": info.get("exitCode"),
+    }

@@ -1,0 +1,164 @@
+"""The commands' view of the Kubernetes API: plain dictionaries over the user's kubeconfig.
+
+The only module of the command line that speaks HTTP to Kubernetes. It knows no resource's meaning.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from batchai.api import names
+from batchai.cli.problems import Problem
+from batchai.errors import KubeApiError
+
+Object = dict[str, Any]
+
+_TIMEOUT = (10, 60)
+"""Seconds to connect, and to wait for an answer."""
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of object as the API's paths name it."""
+
+    prefix: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str | None = None) -> str:
+        """The path of one object, or of all; namespace None: those of all namespaces (or none has one)."""
+        parts = [self.prefix, *(["namespaces", namespace] if namespace else []), self.plural]
+        return "/" + "/".join([*parts, name] if name else parts)
+
+
+_BATCHAI = f"apis/{names.API_VERSION}"
+WORKSPACES = Resource(_BATCHAI, "workspaces")
+CLUSTERS = Resource(_BATCHAI, "clusters")
+EXPERIMENTS = Resource(_BATCHAI, "experiments")
+JOBS = Resource(_BATCHAI, "jobs")
+FILE_SERVERS = Resource(_BATCHAI, "fileservers")
+SECRETS = Resource("api/v1", "secrets")
+NAMESPACES = Resource("api/v1", "namespaces")
+
+
+class Kube(Protocol):
+    """What the commands ask of Kubernetes; every method raises KubeApiError."""
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """One object."""
+        ...
+
+    def list(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """The objects that carry all the labels; namespace None: of all namespaces."""
+        ...
+
+    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        """Makes an object."""
+        ...
+
+    def patch(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
+        """Changes an object by a merge patch."""
+        ...
+
+    def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
+        """Asks for an object's deletion; it may live on for its finalizers."""
+        ...
+
+
+class HttpKube:
+    """`Kube` over HTTP, with the credentials of a kubeconfig."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls, kubeconfig: str | None, context: str | None) -> Self:
+        """Reads the kubeconfig ($KUBECONFIG, ~/.kube/config); nothing is asked of the API yet."""
+        # The library takes long to import; --help and bad arguments need not wait for it.
+        from kubernetes import config  # noqa: PLC0415
+
+        try:
+            connect: Any = config.new_client_from_config  # without types in the library
+            return cls(connect(config_file=kubeconfig, context=context))
+        except (config.ConfigException, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise Problem(
+                f"no cluster to speak to: {reason.rstrip('.')}.",
+                "Set KUBECONFIG or give --kubeconfig; `kubectl config get-contexts` lists the contexts.",
+            ) from error
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """GET of one object."""
+        return self._request("GET", resource.path(namespace, name))
+
+    def list(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """GET of a collection, page by page."""
+        query: dict[str, Any] = {"limit": _PAGE}
+        if labels:
+            query["labelSelector"] = ",".join(f"{name}={value}" for name, value in labels.items())
+        items: list[Object] = []
+        while True:
+            page = self._request("GET", resource.path(namespace), query)
+            items += page["items"]
+            query["continue"] = page["metadata"].get("continue")
+            if not query["continue"]:
+                return items
+
+    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        """POST to a collection."""
+        return self._request("POST", resource.path(namespace), body=body)
+
+    def patch(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
+        """PATCH with a JSON merge patch (RFC 7386)."""
+        return self._request(
+            "PATCH", resource.path(namespace, name), body=body, content_type="application/merge-patch+json"
+        )
+
+    def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
+        """DELETE; what belongs to the object is collected in the background, as kubectl does."""
+        self._request("DELETE", resource.path(namespace, name), {"propagationPolicy": "Background"})
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with the library of `connect`
+
+        request = self._client.param_serialize(
+            method,
+            path,
+            query_params=[(name, value) for name, value in (query or {}).items() if value],
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            text = response.read()
+        except HTTPError as error:
+            host = self._client.configuration.host
+            raise KubeApiError(0, "Unreachable", f"the Kubernetes API at {host} cannot be reached") from error
+        if not 200 <= response.status <= 299:
+            raise _failure(response.status, text)
+        answer: Object = json.loads(text)
+        return answer
+
+
+def _failure(status: int, text: bytes) -> KubeApiError:
+    """The error of an answer: a Status object, or what a proxy or a missing path says."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        return KubeApiError(status, "", text.decode(errors="replace").strip()[:200] or "no reason given")
+    return KubeApiError(status, answer.get("reason", ""), answer.get("message", "no reason given"))

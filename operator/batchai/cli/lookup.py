@@ -1,0 +1,264 @@
+"""Resources by their Azure names: finding, naming, creating, awaiting and deleting them.
+
+The Azure name lives in labels, the Kubernetes name follows from it; so one job name can live in two
+experiments (design §1).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from batchai.api import names
+from batchai.cli import kube
+from batchai.cli.kube import Object, Resource
+from batchai.cli.problems import NotFound, Problem, UsageProblem
+from batchai.cli.session import CREATE_SECONDS, DELETE_SECONDS, Session
+from batchai.errors import KubeApiError
+from batchai.plan.naming import resource_name, unique_resource_name
+
+NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+
+_AZURE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+_LABELS = (names.LABEL_WORKSPACE, names.LABEL_EXPERIMENT, names.LABEL_NAME)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of Batch AI resource: its API resource, its name in sentences, the longest Kubernetes name."""
+
+    resource: Resource
+    api_kind: str
+    title: str
+    longest: int = 63
+
+    @property
+    def command(self) -> str:
+        """The group of commands that manages it."""
+        return self.title.replace(" ", "-")
+
+
+WORKSPACE = Kind(kube.WORKSPACES, "Workspace", "workspace")
+CLUSTER = Kind(kube.CLUSTERS, "Cluster", "cluster")
+EXPERIMENT = Kind(kube.EXPERIMENTS, "Experiment", "experiment")
+FILE_SERVER = Kind(kube.FILE_SERVERS, "FileServer", "file server")
+JOB = Kind(kube.JOBS, "Job", "job", longest=50)
+"""A job's pods and services add to its name."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where a resource lives: Azure names, outermost first (the resource's own name is the last)."""
+
+    namespace: str
+    workspace: str = ""
+    experiment: str = ""
+    name: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that identify the resource; those of names that are not given are left out."""
+        given = zip(_LABELS, (self.workspace, self.experiment, self.name), strict=True)
+        return {label: name for label, name in given if name}
+
+
+def find(session: Session, kind: Kind, path: Path) -> Object:
+    """The resource at `path`. Raises NotFound with what is missing: namespace, parent or resource."""
+    found = session.kube.list(kind.resource, path.namespace, path.labels)
+    if found:
+        return found[0]
+    _check_parents(session, path)
+    raise _missing(kind, path)
+
+
+def list_in(session: Session, kind: Kind, path: Path) -> list[Object]:
+    """The resources of a kind below `path`, ordered by name; NotFound if a part of the path is missing."""
+    found = session.kube.list(kind.resource, path.namespace or None, path.labels)
+    if not found and path.namespace:
+        _check_parents(session, path)
+    return sorted(found, key=lambda item: (item["metadata"]["namespace"], azure_name(item)))
+
+
+def _check_parents(session: Session, path: Path) -> None:
+    check_group(session, path.namespace)
+    if path.workspace:
+        above = Path(path.namespace, name=path.workspace)
+        if not session.kube.list(WORKSPACE.resource, path.namespace, above.labels):
+            raise _missing(WORKSPACE, above)
+    if path.experiment:
+        above = Path(path.namespace, path.workspace, name=path.experiment)
+        if not session.kube.list(EXPERIMENT.resource, path.namespace, above.labels):
+            raise _missing(EXPERIMENT, above)
+
+
+def _missing(kind: Kind, path: Path) -> NotFound:
+    return NotFound(
+        f"{kind.title} '{path.name}' does not exist in {_place(path)}.",
+        f"`kubectl batchai {kind.command} list` shows those that do.",
+    )
+
+
+def check_group(session: Session, namespace: str) -> None:
+    """Raises NotFound if the namespace does not exist. Who may not read namespaces is believed."""
+    try:
+        session.kube.get(kube.NAMESPACES, None, namespace)
+    except KubeApiError as error:
+        if error.not_found:
+            raise NotFound(
+                f"resource group (namespace) '{namespace}' does not exist.",
+                f"Make it: kubectl batchai group create -n {namespace}",
+            ) from error
+        if error.status != 403:
+            raise
+
+
+def azure_name(item: Object) -> str:
+    """The name that az shows: the label's, else the Kubernetes name."""
+    return label(item, names.LABEL_NAME) or str(item["metadata"]["name"])
+
+
+def label(item: Object, name: str) -> str:
+    """A label's value, empty if it is not there."""
+    return str(item["metadata"].get("labels", {}).get(name, ""))
+
+
+def free_name(session: Session, kind: Kind, path: Path) -> str:
+    """The Kubernetes name for a new resource at `path`.
+
+    A name that another resource took gets a suffix made of the whole path. Raises Problem if the
+    resource exists, UsageProblem if the Azure name does not fit into a label.
+    """
+    if not _AZURE_NAME.fullmatch(path.name):
+        raise UsageProblem(
+            f"'{path.name}' is no name for a {kind.title}: it takes 1 to 63 letters, digits, '-' and '_',"
+            " with a letter or digit at both ends."
+        )
+    if session.kube.list(kind.resource, path.namespace, path.labels):
+        raise already_exists(kind, path)
+    plain = resource_name(path.name)
+    if len(plain) <= kind.longest and session.find_named(kind.resource, path.namespace, plain) is None:
+        return plain
+    unique = unique_resource_name(path.name, path.workspace, path.experiment)
+    suffix = unique[-7:]
+    return unique.removesuffix(suffix)[: kind.longest - len(suffix)].rstrip("-") + suffix
+
+
+def already_exists(kind: Kind, path: Path) -> Problem:
+    """What a create answers for a name that is taken."""
+    return Problem(
+        f"{kind.title} '{path.name}' already exists in {_place(path)}.",
+        "Choose another name, or delete it first.",
+    )
+
+
+def manifest(kind: Kind, path: Path, name: str, spec: Object) -> Object:
+    """The resource to create."""
+    metadata = {"name": name, "namespace": path.namespace, "labels": path.labels}
+    return {"apiVersion": names.API_VERSION, "kind": kind.api_kind, "metadata": metadata, "spec": spec}
+
+
+def create(session: Session, kind: Kind, path: Path, body: Object, secrets: Sequence[Object] = ()) -> Object:
+    """Creates a resource and the Secrets that are its own: these first, so that no pod meets their absence.
+
+    Raises Problem if one of its name exists, NotFound if its namespace does not.
+    """
+    made: list[str] = []
+    try:
+        for secret in secrets:
+            session.kube.create(kube.SECRETS, path.namespace, secret)
+            made.append(secret["metadata"]["name"])
+        created = session.kube.create(kind.resource, path.namespace, body)
+    except KubeApiError as error:
+        for name in made:
+            session.kube.delete(kube.SECRETS, path.namespace, name)
+        if error.already_exists:
+            raise already_exists(kind, path) from error
+        if error.not_found:
+            check_group(session, path.namespace)
+        raise
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": kind.api_kind,
+        "name": created["metadata"]["name"],
+        "uid": created["metadata"]["uid"],
+    }
+    for name in made:
+        session.kube.patch(kube.SECRETS, path.namespace, name, {"metadata": {"ownerReferences": [owner]}})
+    return created
+
+
+def provisioned(session: Session, kind: Kind, created: Object) -> Object:
+    """The resource as it is once its provisioningState is decided; after a minute without one, as it is."""
+    namespace, name = created["metadata"]["namespace"], created["metadata"]["name"]
+    last = created
+
+    def probe() -> Object | None:
+        nonlocal last
+        last = session.kube.get(kind.resource, namespace, name)
+        return last if provisioning_state(last) not in ("", "creating") else None
+
+    if session.poll(probe, CREATE_SECONDS) is None:
+        session.say(
+            f"The {kind.title} is accepted, but the operator has not answered within {CREATE_SECONDS} s."
+            " Is it running? kubectl get pods -n batchai-system"
+        )
+    return last
+
+
+def provisioning_state(item: Object) -> str:
+    """status.provisioningState, empty before the operator has seen the resource."""
+    return str(item.get("status", {}).get("provisioningState") or "")
+
+
+def delete(
+    session: Session,
+    kind: Kind,
+    path: Path,
+    *,
+    wait: bool,
+    below: Mapping[Resource, Mapping[str, str]] | None = None,
+) -> None:
+    """Deletes a resource and, with `wait`, returns when it and all `below` it (by labels) are gone."""
+    item = find(session, kind, path)
+    name, uid = item["metadata"]["name"], item["metadata"]["uid"]
+    try:
+        session.kube.delete(kind.resource, path.namespace, name)
+    except KubeApiError as error:
+        if not error.not_found:
+            raise
+    if not wait:
+        return
+
+    def gone() -> bool | None:
+        current = session.find_named(kind.resource, path.namespace, name)
+        if current is not None and current["metadata"]["uid"] == uid:
+            return None
+        children = (session.kube.list(r, path.namespace, labels) for r, labels in (below or {}).items())
+        return None if any(children) else True
+
+    if session.poll(gone, DELETE_SECONDS) is None:
+        raise Problem(
+            f"{kind.title} '{path.name}' is being deleted, but not gone after {DELETE_SECONDS} s.",
+            f"What holds it: kubectl describe {kind.resource.plural}.batchai.dev -n {path.namespace} {name}",
+        )
+
+
+def subscription(session: Session) -> str:
+    """The id that stands for the subscription: the UID of the kube-system namespace (design §1).
+
+    Zeros for users who may not read it.
+    """
+    try:
+        return str(session.kube.get(kube.NAMESPACES, None, "kube-system")["metadata"]["uid"])
+    except KubeApiError as error:
+        if error.status in (401, 403, 404):
+            return NO_SUBSCRIPTION
+        raise
+
+
+def _place(path: Path) -> str:
+    parts = [
+        f"experiment '{path.experiment}'" if path.experiment else "",
+        f"workspace '{path.workspace}'" if path.workspace else "",
+        f"resource group '{path.namespace}'",
+    ]
+    return " of ".join(part for part in parts if part)

@@ -1,0 +1,74 @@
+"""What a command needs beside its arguments: the cluster, the environment, time and the terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import BinaryIO, TypeVar
+
+from batchai.cli.kube import Kube, Object, Resource
+from batchai.errors import KubeApiError
+from batchai.plan.directories import StorageLocation
+from batchai.storage import open_directory
+from batchai.storage.account import StorageAccount
+from batchai.storage.directory import Directory
+
+T = TypeVar("T")
+
+CREATE_SECONDS = 60
+"""How long a create waits for the operator's word."""
+DELETE_SECONDS = 600
+"""How long a delete or a terminate waits for its end."""
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Session:
+    """One run of the command line; tests put their own in the place of each part."""
+
+    connect: Callable[[], Kube]
+    environ: Mapping[str, str]
+    out: BinaryIO
+    say: Callable[[str], None] = _say
+    """Prints a line beside the result, on stderr."""
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = _utc_now
+    open_storage: Callable[[StorageLocation, StorageAccount], Directory] = field(default=open_directory)
+
+    @cached_property
+    def kube(self) -> Kube:
+        """The cluster, connected to at the first use."""
+        return self.connect()
+
+    def directory(self, location: StorageLocation, account: StorageAccount) -> "closing[Directory]":
+        """A directory in storage, as a context that closes it."""
+        return closing(self.open_storage(location, account))
+
+    def poll(self, probe: Callable[[], T | None], seconds: float) -> T | None:
+        """Asks until `probe` answers something, at most `seconds` long; None if it never did."""
+        deadline = self.clock() + seconds
+        pause = 0.1
+        while (answer := probe()) is None and self.clock() < deadline:
+            self.sleep(pause)
+            pause = min(pause * 1.5, 1.0)
+        return answer
+
+    def find_named(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """One object by its Kubernetes name, None if there is none."""
+        try:
+            return self.kube.get(resource, namespace, name)
+        except KubeApiError as error:
+            if error.not_found:
+                return None
+            raise

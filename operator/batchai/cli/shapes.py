@@ -1,0 +1,196 @@
+"""Resources as `az batchai` prints them: flattened camelCase, null for everything unset. Pure.
+
+The shapes are those of the service's last API version (Batch AI reference §1, §8); what only Kubernetes
+knows (Secrets, selectors) is left out.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from batchai.api import names
+from batchai.api.cluster import Cluster
+from batchai.api.durations import format_duration, parse_duration
+from batchai.api.job import Job
+from batchai.api.workspace import Workspace
+from batchai.cli.kube import Object
+from batchai.storage.directory import Entry
+
+_TOOLKITS_WITH_PROCESSES = (
+    "caffeSettings",
+    "chainerSettings",
+    "cntkSettings",
+    "customMpiSettings",
+    "horovodSettings",
+    "pyTorchSettings",
+)
+_JOB_FIELDS = (
+    "caffe2Settings",
+    "caffeSettings",
+    "chainerSettings",
+    "cntkSettings",
+    "containerSettings",
+    "customMpiSettings",
+    "customToolkitSettings",
+    "environmentVariables",
+    "horovodSettings",
+    "inputDirectories",
+    "jobPreparation",
+    "mountVolumes",
+    "nodeCount",
+    "outputDirectories",
+    "pyTorchSettings",
+    "schedulingPriority",
+    "secrets",
+    "stdOutErrPathPrefix",
+    "tensorFlowSettings",
+)
+_JOB_STATUS = (
+    "executionInfo",
+    "executionState",
+    "executionStateTransitionTime",
+    "jobOutputDirectoryPathSegment",
+    "toolType",
+)
+_CLUSTER_FIELDS = (
+    "nodeSetup",
+    "scaleSettings",
+    "subnet",
+    "userAccountSettings",
+    "virtualMachineConfiguration",
+    "vmPriority",
+)
+_CLUSTER_STATUS = ("allocationState", "allocationStateTransitionTime", "errors", "nodeStateCounts")
+_KUBERNETES_ONLY = frozenset({"secretRef", "valueFrom"})
+_CREDENTIALS = {"accountKey": None, "accountKeySecretReference": None}
+
+
+def workspace(item: Object, subscription: str) -> Object:
+    """A Workspace."""
+    spec = Workspace.model_validate(item).spec
+    return {
+        **_common(item, subscription, f"workspaces/{_name(item)}"),
+        "location": spec.location or "",
+        "tags": spec.tags or None,
+    }
+
+
+def experiment(item: Object, subscription: str) -> Object:
+    """An Experiment."""
+    return _common(item, subscription, f"workspaces/{_workspace(item)}/experiments/{_name(item)}")
+
+
+def cluster(item: Object, subscription: str) -> Object:
+    """A Cluster."""
+    model = Cluster.model_validate(item)
+    spec, status = (part.model_dump(by_alias=True) for part in (model.spec, model.status))
+    printed: Object = _printed(
+        {
+            **_common(item, subscription, f"workspaces/{_workspace(item)}/clusters/{_name(item)}"),
+            **{name: spec[name] for name in _CLUSTER_FIELDS},
+            **{name: status[name] or None for name in _CLUSTER_STATUS},
+            "currentNodeCount": status["currentNodeCount"] or 0,
+            "vmSize": spec["vmSize"].upper(),
+        }
+    )
+    return printed
+
+
+def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
+    """A Job; `its_cluster` gives the cluster's Azure names, None if it is gone."""
+    model = Job.model_validate(item)
+    spec, status = (part.model_dump(by_alias=True) for part in (model.spec, model.status))
+    above = f"workspaces/{_workspace(item)}/experiments/{_label(item, names.LABEL_EXPERIMENT)}"
+    group = item["metadata"]["namespace"]
+    cluster_path = f"workspaces/{_workspace(item)}/clusters/{spec['cluster']}"
+    if its_cluster is not None:
+        cluster_path = f"workspaces/{_workspace(its_cluster)}/clusters/{_name(its_cluster)}"
+    fields = {name: spec[name] for name in _JOB_FIELDS}
+    for toolkit in _TOOLKITS_WITH_PROCESSES:
+        if fields[toolkit] is not None:
+            fields[toolkit]["processCount"] = fields[toolkit]["processCount"] or spec["nodeCount"]
+    if fields["cntkSettings"] is not None and fields["cntkSettings"]["languageType"] is None:
+        python = fields["cntkSettings"]["pythonScriptFilePath"] is not None
+        fields["cntkSettings"]["languageType"] = "Python" if python else "BrainScript"
+    limit = model.spec.constraints.max_wall_clock_time
+    printed: Object = _printed(
+        {
+            **_common(item, subscription, f"{above}/jobs/{_name(item)}"),
+            **fields,
+            **{name: status[name] for name in _JOB_STATUS},
+            "cluster": {"id": _id(subscription, group, cluster_path), "resourceGroup": group},
+            "constraints": {"maxWallClockTime": format_duration(parse_duration(limit))},
+            "executionState": model.status.execution_state or "queued",
+        }
+    )
+    return printed
+
+
+def file(entry: Entry, url: str | None) -> Object:
+    """An entry of an output directory."""
+    return {
+        "contentLength": entry.size,
+        "downloadUrl": url,
+        "fileType": "directory" if entry.is_directory else "file",
+        "isDirectory": entry.is_directory,
+        "lastModified": _printed(entry.modified),
+        "name": entry.name,
+    }
+
+
+def id_part(resource_id: str, collection: str) -> str:
+    """The name after a collection (`workspaces`) in an id, empty if it has none."""
+    parts = resource_id.split("/")
+    places = [index for index, part in enumerate(parts[:-1]) if part.lower() == collection.lower()]
+    return parts[places[0] + 1] if places else ""
+
+
+def _common(item: Object, subscription: str, path: str) -> Object:
+    """What every resource has; `path`: its place in the resource group, collections and names in turn."""
+    status = item.get("status", {})
+    deleting = "deletionTimestamp" in item["metadata"]
+    return {
+        "creationTime": _time(item["metadata"]["creationTimestamp"]),
+        "id": _id(subscription, item["metadata"]["namespace"], path),
+        "name": _name(item),
+        "provisioningState": "deleting" if deleting else status.get("provisioningState"),
+        "provisioningStateTransitionTime": _time(status.get("provisioningStateTransitionTime")),
+        "resourceGroup": item["metadata"]["namespace"],
+        "type": f"Microsoft.BatchAI/{'/'.join(path.split('/')[::2])}",
+    }
+
+
+def _id(subscription: str, group: str, path: str) -> str:
+    return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.BatchAI/{path}"
+
+
+def _name(item: Object) -> str:
+    return _label(item, names.LABEL_NAME) or str(item["metadata"]["name"])
+
+
+def _workspace(item: Object) -> str:
+    return _label(item, names.LABEL_WORKSPACE)
+
+
+def _label(item: Object, label: str) -> str:
+    return str(item["metadata"].get("labels", {}).get(label, ""))
+
+
+def _time(text: str | None) -> str | None:
+    """A Kubernetes time as az prints times: `2018-06-14T22:22:57.543000+00:00`."""
+    return datetime.fromisoformat(text).isoformat() if text else None
+
+
+def _printed(value: Any) -> Any:
+    """The value as az prints it: times as text, no references to Secrets."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case {"relativeMountPath": _, "credentials": None}:
+            # The service showed that a mount has credentials, though never which.
+            return {**_printed({**value, "credentials": _CREDENTIALS})}
+        case dict():
+            return {name: _printed(item) for name, item in value.items() if name not in _KUBERNETES_ONLY}
+        case list() | tuple():
+            return [_printed(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,63 @@
+"""The SSH key of a cluster's admin user, as az finds or makes it (Batch AI reference §8)."""
+
+import re
+from pathlib import Path
+
+from batchai.cli.problems import UsageProblem
+
+_RSA_KEY = re.compile(r"ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]+={0,3}(?: .*)?")
+
+
+def default_key() -> Path:
+    """Where the private key lies that az uses unless told otherwise."""
+    return Path.home() / ".ssh" / "id_rsa"
+
+
+def public_key(value: str | None, *, generate: bool) -> str | None:
+    """The public key of `value` (a key or a file's path), else of ~/.ssh/id_rsa.pub; None if there is none.
+
+    `generate` makes ~/.ssh/id_rsa and its .pub where they are absent, and never touches them where not.
+    Raises UsageProblem for what is no RSA public key.
+    """
+    default = default_key().with_suffix(".pub")
+    path = Path(value).expanduser() if value and not value.startswith("ssh-") else None
+    if value and path is None:
+        return _checked(value.strip(), "--ssh-key")
+    path = path or default
+    if path.is_file():
+        return _checked(path.read_text(encoding="utf-8", errors="replace").strip(), str(path))
+    if generate:
+        return _generate(path.with_suffix(""))
+    if value:
+        raise UsageProblem(
+            f"--ssh-key: there is no file {path}.", "--generate-ssh-keys makes a pair of keys."
+        )
+    return None
+
+
+def _checked(key: str, source: str) -> str:
+    if not _RSA_KEY.fullmatch(key):
+        raise UsageProblem(f"{source}: is no RSA public key; one begins with 'ssh-rsa AAAAB3NzaC1yc2E'.")
+    return key
+
+
+def _generate(private: Path) -> str:
+    if private.exists():
+        raise UsageProblem(
+            f"{private} exists, but its public key does not.",
+            f"Make it: ssh-keygen -y -f {private} > {private}.pub",
+        )
+    # Loaded here because almost no command needs it.
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.touch(mode=0o600, exist_ok=False)
+    private.write_bytes(encoded)
+    private.with_suffix(".pub").write_bytes(public + b"\n")
+    return public.decode()

@@ -1,0 +1,164 @@
+"""A Kubernetes API and a session for commands, in memory."""
+
+import io
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from batchai.cli.__main__ import parser, run
+from batchai.cli.kube import NAMESPACES, SECRETS, Kube, Object, Resource
+from batchai.cli.session import Session
+from batchai.errors import KubeApiError
+from batchai.plan.directories import StorageLocation
+from batchai.storage.account import StorageAccount
+from batchai.storage.directory import Directory
+
+SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class FakeKube(Kube):
+    """Objects by resource, namespace and name; `after` lets a test play the operator after each change."""
+
+    def __init__(self, after: Callable[["FakeKube", Object], None] | None = None) -> None:
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.uids = (f"00000000-0000-4000-8000-{n:012}" for n in itertools.count(1))
+        self.after: Callable[[FakeKube, Object], None] = after or provision
+        self.forbidden: set[Resource] = set()
+        self.refused: set[Resource] = set()
+        self.namespace("kube-system", uid=SUBSCRIPTION)
+        self.namespace("ns")
+
+    def namespace(self, name: str, uid: str = "u") -> None:
+        self.objects["namespaces", "", name] = {"metadata": {"name": name, "uid": uid}, "status": {}}
+
+    def put(self, resource: Resource, body: Object) -> Object:
+        """An object as it is, without the operator."""
+        metadata = body["metadata"]
+        metadata.setdefault("uid", next(self.uids))
+        metadata.setdefault("creationTimestamp", "2026-01-02T03:04:05Z")
+        self.objects[resource.plural, metadata.get("namespace", ""), metadata["name"]] = body
+        return body
+
+    def one(self, resource: Resource, name: str, namespace: str = "ns") -> Object:
+        return self.objects[resource.plural, namespace, name]
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        self._allow(resource)
+        return deepcopy(self._find(resource, namespace, name))
+
+    def list(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        self._allow(resource)
+        wanted = (labels or {}).items()
+        return [
+            deepcopy(item)
+            for (plural, place, _), item in self.objects.items()
+            if plural == resource.plural
+            and (namespace in (None, place))
+            and wanted <= item["metadata"].get("labels", {}).items()
+        ]
+
+    def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
+        self._allow(resource)
+        name = body["metadata"]["name"]
+        if resource in self.refused:
+            raise KubeApiError(422, "Invalid", "refused")
+        if namespace and ("namespaces", "", namespace) not in self.objects:
+            raise KubeApiError(404, "NotFound", f'namespaces "{namespace}" not found')
+        if (resource.plural, namespace or "", name) in self.objects:
+            raise KubeApiError(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
+        item = self.put(resource, deepcopy(body))
+        answer = deepcopy(item)
+        self.after(self, item)
+        return answer
+
+    def patch(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
+        self._allow(resource)
+        item = self._find(resource, namespace, name)
+        merge(item, body)
+        self.after(self, item)
+        return deepcopy(item)
+
+    def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
+        self._allow(resource)
+        self._find(resource, namespace, name)
+        del self.objects[resource.plural, namespace or "", name]
+
+    def _find(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        try:
+            return self.objects[resource.plural, namespace or "", name]
+        except KeyError:
+            raise KubeApiError(404, "NotFound", f'{resource.plural} "{name}" not found') from None
+
+    def _allow(self, resource: Resource) -> None:
+        if resource in self.forbidden:
+            raise KubeApiError(403, "Forbidden", f"{resource.plural} is forbidden")
+
+
+def merge(item: Object, patch: Object) -> None:
+    """RFC 7386."""
+    for name, value in patch.items():
+        if value is None:
+            item.pop(name, None)
+        elif isinstance(value, dict) and isinstance(item.get(name), dict):
+            merge(item[name], value)
+        else:
+            item[name] = value
+
+
+def provision(_: FakeKube, item: Object) -> None:
+    """The operator's part that creates wait for."""
+    if item.get("apiVersion", "").startswith("batchai.dev"):
+        item.setdefault("status", {}).setdefault("provisioningState", "succeeded")
+
+
+@dataclass
+class Terminal:
+    """Runs command lines against a FakeKube; `said` is stderr, `written` stdout."""
+
+    kube: FakeKube = field(default_factory=FakeKube)
+    environ: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    written: io.BytesIO = field(default_factory=io.BytesIO)
+    seconds: float = 0
+    sleeping: Callable[[], None] = lambda: None
+    storage: Callable[[StorageLocation, StorageAccount], Directory] | None = None
+
+    def run(self, command: str, *more: str) -> Any:
+        """The result of a command as it is printed; JSON is parsed. Options with spaces come apart."""
+        printed = self.run_raw(command, *more).decode()
+        return json.loads(printed) if printed.startswith(("{", "[", '"')) else printed
+
+    def run_raw(self, command: str, *more: str) -> bytes:
+        """The bytes that a command prints."""
+        self.written.seek(0)
+        self.written.truncate()
+        run(parser().parse_args([*command.split(), *more]), self.session())
+        return self.written.getvalue()
+
+    def session(self) -> Session:
+        def sleep(seconds: float) -> None:
+            self.seconds += seconds
+            self.sleeping()
+
+        session = Session(
+            connect=lambda: self.kube,
+            environ=self.environ,
+            out=self.written,
+            say=self.said.append,
+            sleep=sleep,
+            clock=lambda: self.seconds,
+            now=lambda: START + timedelta(seconds=self.seconds),
+        )
+        if self.storage:
+            session.open_storage = self.storage
+        return session
+
+
+__all__ = ["NAMESPACES", "SECRETS", "START", "SUBSCRIPTION", "FakeKube", "Terminal"]

@@ -1,0 +1,273 @@
+"""`job file list` and `stream` against an API and a storage in memory."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
+
+from batchai.cli.kube import JOBS, SECRETS
+from batchai.cli.problems import NotFound
+from batchai.errors import KubeApiError, SpecError, StorageError
+from batchai.plan.directories import StorageLocation
+from batchai.storage.account import StorageAccount
+from batchai.storage.directory import Entry
+
+PLACE = "-g ns -w w -e e"
+SEGMENT = f"{SUBSCRIPTION}/ns/workspaces/w/experiments/e/jobs/j_1/uuid"
+
+
+class FakeStorage:
+    """Files by path; `opened` is what was opened with which account."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.opened: list[tuple[StorageLocation, StorageAccount]] = []
+        self.closed = False
+        self.outages = 0
+
+    def __call__(self, location: StorageLocation, account: StorageAccount) -> "FakeStorage":
+        self.opened.append((location, account))
+        return self
+
+    def entries(self, path: str) -> list[Entry]:
+        prefix = f"{path}/" if path else ""
+        below = [name.removeprefix(prefix) for name in self.files if name.startswith(prefix)]
+        if not below:
+            raise StorageError(f"'{path}' does not exist", not_found=True)
+        modified = datetime(2018, 4, 11, 22, 5, 51, tzinfo=UTC)
+        folders = {name.split("/")[0] for name in below if "/" in name}
+        files = {name for name in below if "/" not in name}
+        return [Entry(name, is_directory=True) for name in sorted(folders)] + [
+            Entry(name, is_directory=False, size=len(self.files[prefix + name]), modified=modified)
+            for name in sorted(files)
+        ]
+
+    def size(self, path: str) -> int | None:
+        if self.outages:
+            self.outages -= 1
+            raise StorageError("cannot be reached")
+        content = self.files.get(path)
+        return None if content is None else len(content)
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        return self.files[path][offset : offset + length]
+
+    def url(self, path: str, expiry: datetime) -> str:
+        return f"https://acc.x/{path}?se={expiry:%H:%M}"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    return FakeStorage()
+
+
+@pytest.fixture
+def terminal(storage: FakeStorage) -> Terminal:
+    terminal = Terminal(storage=storage, environ={"AZURE_BATCHAI_STORAGE_ACCOUNT": "acc"})
+    terminal.environ["AZURE_BATCHAI_STORAGE_KEY"] = "a2V5"
+    labels = {"batchai.dev/name": "j_1", "batchai.dev/workspace": "w", "batchai.dev/experiment": "e"}
+    terminal.kube.put(
+        JOBS,
+        {
+            "metadata": {"name": "j-1", "namespace": "ns", "labels": labels, "uid": "uuid"},
+            "spec": {
+                "experiment": "e",
+                "cluster": "c",
+                "nodeCount": 1,
+                "customToolkitSettings": {"commandLine": "true"},
+                "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
+                "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/out"}],
+                "mountVolumes": {
+                    "azureFileShares": [
+                        {
+                            "azureFileUrl": "https://acc.file.core.windows.net/share",
+                            "relativeMountPath": "logs",
+                        }
+                    ],
+                    "azureBlobFileSystems": [
+                        {"accountName": "acc", "containerName": "box", "relativeMountPath": "out"}
+                    ],
+                },
+            },
+            "status": {"executionState": "running", "jobOutputDirectoryPathSegment": SEGMENT},
+        },
+    )
+    return terminal
+
+
+def set_state(terminal: Terminal, state: str) -> None:
+    terminal.kube.one(JOBS, "j-1")["status"]["executionState"] = state
+
+
+def test_lists_files_and_folders(terminal: Terminal, storage: FakeStorage) -> None:
+    storage.files = {"a b.dnn": b"1234", "deep/x": b""}
+    assert terminal.run(f"job file list -j j_1 {PLACE} -d MODEL") == [
+        {
+            "contentLength": None,
+            "downloadUrl": None,
+            "fileType": "directory",
+            "isDirectory": True,
+            "lastModified": None,
+            "name": "deep",
+        },
+        {
+            "contentLength": 4,
+            "downloadUrl": "https://acc.x/a b.dnn?se=04:04",
+            "fileType": "file",
+            "isDirectory": False,
+            "lastModified": "2018-04-11T22:05:51+00:00",
+            "name": "a b.dnn",
+        },
+    ]
+    assert storage.opened == [
+        (
+            StorageLocation("blob", "acc", "box", f"{SEGMENT}/outputs", "batchai-storage-acc"),
+            StorageAccount("acc", "a2V5"),
+        )
+    ]
+    assert storage.closed
+    [inner] = terminal.run(f"job file list -j j_1 {PLACE} -d MODEL -p deep --expiry 5")
+    assert inner["downloadUrl"] == "https://acc.x/deep/x?se=03:09"
+    table = terminal.run(f"job file list -j j_1 {PLACE} -d MODEL -o table").splitlines()
+    assert table[0].split() == ["Name", "Type", "Size", "Modified"]
+
+
+def test_a_job_that_wrote_nothing_has_no_files(terminal: Terminal) -> None:
+    assert terminal.run(f"job file list -j j_1 {PLACE}") == []
+    assert terminal.said == ["Nothing is there yet: the job is running."]
+    with pytest.raises(StorageError, match="'no' does not exist"):
+        terminal.run(f"job file list -j j_1 {PLACE} -p no")
+
+
+def test_before_the_operator_saw_the_job_its_place_is_known(terminal: Terminal, storage: FakeStorage) -> None:
+    del terminal.kube.one(JOBS, "j-1")["status"]["jobOutputDirectoryPathSegment"]
+    terminal.run(f"job file list -j j_1 {PLACE}")
+    assert storage.opened[0][0].path == f"{SEGMENT}/stdouterr"
+
+
+def test_an_unknown_directory_is_answered_with_those_that_exist(terminal: Terminal) -> None:
+    with pytest.raises(SpecError, match="no 'LOGS'; it has MODEL, stdouterr"):
+        terminal.run(f"job file list -j j_1 {PLACE} -d LOGS")
+
+
+@pytest.mark.parametrize("expiry", ["4", "601", "x"])
+def test_expiry_has_bounds(terminal: Terminal, expiry: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        terminal.run(f"job file list -j j_1 {PLACE} --expiry {expiry}")
+    assert "5 to 600 minutes" in capsys.readouterr().err
+
+
+def script(terminal: Terminal, *steps: Any) -> None:
+    """Plays one step in each pause of the command."""
+    remaining = iter(steps)
+
+    def play() -> None:
+        next(remaining)()
+
+    terminal.sleeping = play
+
+
+def stream(terminal: Terminal, more: str = "-f stderr.txt") -> bytes:
+    return terminal.run_raw(f"job file stream -j j_1 {PLACE} {more}")
+
+
+def test_stream_follows_until_the_end(terminal: Terminal, storage: FakeStorage) -> None:
+    def write(content: bytes, state: str = "running") -> Any:
+        def step() -> None:
+            storage.files["stderr.txt"] = content
+            set_state(terminal, state)
+
+        return step
+
+    script(terminal, lambda: None, write(b"one\n\xff"), write(b"one\n\xfftwo", "succeeded"), lambda: None)
+    assert stream(terminal) == b"one\n\xfftwo"
+    assert terminal.said == [
+        'The file "stderr.txt" not found. Waiting for the job to generate it.',
+        'File found with URL "https://acc.x/stderr.txt?se=04:04". Start streaming',
+    ]
+    assert storage.opened[0][0] == StorageLocation(
+        "file", "acc", "share", f"{SEGMENT}/stdouterr", "batchai-storage-acc", "acc.file.core.windows.net"
+    )
+    assert storage.closed
+
+
+def test_stream_of_a_finished_job(terminal: Terminal, storage: FakeStorage) -> None:
+    set_state(terminal, "failed")
+    storage.files["sub/log"] = b"all"
+    assert stream(terminal, "-f log -p sub") == b"all"
+
+
+def test_stream_of_a_file_that_never_came(terminal: Terminal) -> None:
+    set_state(terminal, "succeeded")
+    with pytest.raises(NotFound, match=re.escape('The file "stderr.txt" not found for the completed job.')):
+        stream(terminal)
+
+
+def test_stream_ends_with_a_deleted_job(terminal: Terminal, storage: FakeStorage) -> None:
+    storage.files["stderr.txt"] = b"x"
+    script(terminal, lambda: terminal.kube.objects.pop(("jobs", "ns", "j-1")))
+    assert stream(terminal) == b"x"
+
+
+def test_a_container_is_asked_again_after_the_end(terminal: Terminal, storage: FakeStorage) -> None:
+    set_state(terminal, "succeeded")
+
+    def late() -> None:
+        storage.files["m.txt"] = b"late"
+
+    script(terminal, lambda: None, late, *[lambda: None] * 9)
+    assert stream(terminal, "-f m.txt -d MODEL") == b"late"
+
+
+def test_outages_pass(terminal: Terminal, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.files["stderr.txt"] = b"x"
+    find = terminal.kube.get
+    fails = iter([None, KubeApiError(0, "Unreachable", "m"), KubeApiError(503, "", "m"), None, None])
+
+    def get(*arguments: Any) -> Any:
+        if arguments[0] == JOBS and (failure := next(fails, None)):
+            raise failure
+        return find(*arguments)
+
+    monkeypatch.setattr(terminal.kube, "get", get)
+
+    def outage() -> None:
+        storage.outages = 2
+
+    def end() -> None:
+        storage.files["stderr.txt"] = b"xy"
+        set_state(terminal, "succeeded")
+
+    script(terminal, outage, end, *[lambda: None] * 9)
+    assert stream(terminal) == b"xy"
+
+
+def test_outages_that_do_not_pass(terminal: Terminal, storage: FakeStorage) -> None:
+    storage.files["stderr.txt"] = b"x"
+
+    def outage() -> None:
+        storage.outages = 1000
+
+    script(terminal, outage, *[lambda: None] * 99)
+    with pytest.raises(StorageError, match="cannot be reached"):
+        stream(terminal)
+    assert 60 <= terminal.seconds < 65
+
+
+def test_storage_that_never_answered_is_reported_at_once(terminal: Terminal, storage: FakeStorage) -> None:
+    storage.outages = 1
+    with pytest.raises(StorageError, match="cannot be reached"):
+        stream(terminal)
+    assert terminal.seconds == 0
+
+
+def test_without_a_key_the_secret_is_named(terminal: Terminal) -> None:
+    terminal.environ.clear()
+    terminal.kube.forbidden.add(SECRETS)
+    with pytest.raises(NotFound, match="Secret 'batchai-storage-acc' cannot be read"):
+        stream(terminal)

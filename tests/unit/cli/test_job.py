@@ -1,0 +1,401 @@
+"""Jobs and clusters through the commands, against an API in memory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
+
+from batchai.cli.kube import CLUSTERS, JOBS, SECRETS
+from batchai.cli.problems import NotFound, Problem, UsageProblem
+
+QUICKSTART = Path(__file__).parent / "data" / "quickstart-job.json"
+GROUP_ID = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/ns"
+ID = f"{GROUP_ID}/providers/Microsoft.BatchAI/workspaces/quickstart"
+PLACE = "-g ns -w quickstart -e quickstart"
+CREATE = f"job create -n cntk_python_1 -c nc6 {PLACE} -f {QUICKSTART} --storage-account-name acc"
+KEY = {"AZURE_BATCHAI_STORAGE_KEY": "a2V5"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "myuser")
+    return tmp_path
+
+
+@pytest.fixture
+def terminal() -> Terminal:
+    terminal = Terminal(environ=dict(KEY))
+    terminal.run("workspace create -g ns -n quickstart")
+    terminal.run("cluster create -n nc6 -g ns -w quickstart -s Standard_NC6 -i UbuntuDSVM -t 1")
+    terminal.run("experiment create -g ns -w quickstart -n quickstart")
+    return terminal
+
+
+def set_status(terminal: Terminal, name: str = "cntk-python-1", **status: Any) -> None:
+    terminal.kube.one(JOBS, name).setdefault("status", {}).update(status)
+
+
+def test_cluster_as_the_quickstart_prints_it(terminal: Terminal) -> None:
+    terminal.kube.one(CLUSTERS, "nc6")["status"] = {
+        "allocationState": "steady",
+        "allocationStateTransitionTime": "2018-04-11T21:17:26.345Z",
+        "provisioningState": "succeeded",
+        "provisioningStateTransitionTime": "2018-04-11T20:12:11.445Z",
+        "currentNodeCount": 0,
+        "nodeStateCounts": {},
+        "errors": [],
+    }
+    assert terminal.run("cluster show -n nc6 -g ns -w quickstart") == {
+        "allocationState": "steady",
+        "allocationStateTransitionTime": "2018-04-11T21:17:26.345000+00:00",
+        "creationTime": "2026-01-02T03:04:05+00:00",
+        "currentNodeCount": 0,
+        "errors": None,
+        "id": f"{ID}/clusters/nc6",
+        "name": "nc6",
+        "nodeSetup": None,
+        "nodeStateCounts": {
+            "idleNodeCount": 0,
+            "leavingNodeCount": 0,
+            "preparingNodeCount": 0,
+            "runningNodeCount": 0,
+            "unusableNodeCount": 0,
+        },
+        "provisioningState": "succeeded",
+        "provisioningStateTransitionTime": "2018-04-11T20:12:11.445000+00:00",
+        "resourceGroup": "ns",
+        "scaleSettings": {
+            "autoScale": None,
+            "manual": {"nodeDeallocationOption": "requeue", "targetNodeCount": 1},
+        },
+        "subnet": None,
+        "type": "Microsoft.BatchAI/workspaces/clusters",
+        "userAccountSettings": {
+            "adminUserName": "myuser",
+            "adminUserPassword": None,
+            "adminUserSshPublicKey": None,
+        },
+        "virtualMachineConfiguration": {
+            "imageReference": {
+                "offer": "linux-data-science-vm-ubuntu",
+                "publisher": "microsoft-ads",
+                "sku": "linuxdsvmubuntu",
+                "version": "latest",
+                "virtualMachineImageId": None,
+            }
+        },
+        "vmPriority": "dedicated",
+        "vmSize": "STANDARD_NC6",
+    }
+    assert terminal.run("cluster list -g ns -w quickstart -o table").splitlines()[2].split() == [
+        *("nc6", "ns", "quickstart", "STANDARD_NC6", "steady", "0", "0", "0", "0", "0")
+    ]
+
+
+def test_job_as_the_quickstart_prints_it(terminal: Terminal) -> None:
+    made = terminal.run(CREATE)
+    assert made["name"] == "cntk_python_1"
+    segment = f"{SUBSCRIPTION}/ns/workspaces/quickstart/experiments/quickstart/jobs/cntk_python_1/uuid"
+    set_status(
+        terminal,
+        executionInfo={"startTime": "2018-06-14T22:22:59.838Z"},
+        executionState="running",
+        executionStateTransitionTime="2018-06-14T22:22:59.838Z",
+        jobOutputDirectoryPathSegment=segment,
+        provisioningStateTransitionTime="2018-06-14T22:22:58.625Z",
+        toolType="cntk",
+    )
+    credentials = {"accountKey": None, "accountKeySecretReference": None}
+    assert terminal.run(f"job show -n cntk_python_1 {PLACE}") == {
+        "caffe2Settings": None,
+        "caffeSettings": None,
+        "chainerSettings": None,
+        "cluster": {"id": f"{ID}/clusters/nc6", "resourceGroup": "ns"},
+        "cntkSettings": {
+            "commandLineArgs": "$AZ_BATCHAI_JOB_MOUNT_ROOT/data/mnist_cntk $AZ_BATCHAI_OUTPUT_MODEL",
+            "configFilePath": None,
+            "languageType": "Python",
+            "processCount": 1,
+            "pythonInterpreterPath": None,
+            "pythonScriptFilePath": "$AZ_BATCHAI_JOB_MOUNT_ROOT/scripts/cntk/ConvNet_MNIST.py",
+        },
+        "constraints": {"maxWallClockTime": "7 days, 0:00:00"},
+        "containerSettings": None,
+        "creationTime": "2026-01-02T03:04:05+00:00",
+        "customMpiSettings": None,
+        "customToolkitSettings": None,
+        "environmentVariables": None,
+        "executionInfo": {
+            "endTime": None,
+            "errors": None,
+            "exitCode": None,
+            "startTime": "2018-06-14T22:22:59.838000+00:00",
+        },
+        "executionState": "running",
+        "executionStateTransitionTime": "2018-06-14T22:22:59.838000+00:00",
+        "horovodSettings": None,
+        "id": f"{ID}/experiments/quickstart/jobs/cntk_python_1",
+        "inputDirectories": None,
+        "jobOutputDirectoryPathSegment": segment,
+        "jobPreparation": None,
+        "mountVolumes": {
+            "azureBlobFileSystems": [
+                {
+                    "accountName": "acc",
+                    "containerName": "data",
+                    "credentials": credentials,
+                    "mountOptions": None,
+                    "relativeMountPath": "data",
+                }
+            ],
+            "azureFileShares": [
+                {
+                    "accountName": "acc",
+                    "azureFileUrl": f"https://acc.file.core.windows.net/{share}",
+                    "credentials": credentials,
+                    "directoryMode": "0777",
+                    "fileMode": "0777",
+                    "relativeMountPath": share,
+                }
+                for share in ("logs", "scripts")
+            ],
+            "fileServers": None,
+            "unmanagedFileSystems": None,
+        },
+        "name": "cntk_python_1",
+        "nodeCount": 1,
+        "outputDirectories": [
+            {"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs", "pathSuffix": None}
+        ],
+        "provisioningState": "succeeded",
+        "provisioningStateTransitionTime": "2018-06-14T22:22:58.625000+00:00",
+        "pyTorchSettings": None,
+        "resourceGroup": "ns",
+        "schedulingPriority": "normal",
+        "secrets": None,
+        "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
+        "tensorFlowSettings": None,
+        "toolType": "cntk",
+        "type": "Microsoft.BatchAI/workspaces/experiments/jobs",
+    }
+    query = terminal.run(f"job show -n cntk_python_1 {PLACE} --query jobOutputDirectoryPathSegment")
+    assert query == segment
+    assert terminal.run(f"job list {PLACE} -o table").splitlines() == [
+        "Name           Cluster  Cluster RG  Cluster Workspace  Tool  Nodes  State    Exit code",
+        "-------------  -------  ----------  -----------------  ----  -----  -------  ---------",
+        "cntk_python_1  nc6      ns          quickstart         cntk  1      running",
+    ]
+
+
+def test_the_job_that_is_made(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    made = terminal.kube.one(JOBS, "cntk-python-1")
+    assert made["metadata"]["labels"] == {
+        "batchai.dev/name": "cntk_python_1",
+        "batchai.dev/workspace": "quickstart",
+        "batchai.dev/experiment": "quickstart",
+    }
+    assert (made["spec"]["experiment"], made["spec"]["cluster"]) == ("quickstart", "nc6")
+    assert "a2V5" not in json.dumps(made)
+    assert terminal.kube.one(SECRETS, "batchai-storage-acc")["data"]["azurestorageaccountkey"] == "YTJWNQ=="
+    with pytest.raises(Problem, match="job 'cntk_python_1' already exists in experiment 'quickstart'"):
+        terminal.run(CREATE)
+
+
+def test_one_job_name_in_two_experiments(terminal: Terminal) -> None:
+    terminal.run("experiment create -g ns -w quickstart -n second")
+    terminal.run(CREATE)
+    other = CREATE.replace("-e quickstart", "-e second")
+    assert terminal.run(other)["id"] == f"{ID}/experiments/second/jobs/cntk_python_1"
+    names = sorted(name for plural, _, name in terminal.kube.objects if plural == "jobs")
+    assert len(names) == 2
+    assert names[1].startswith("cntk-python-1-")
+
+
+def test_long_names_leave_room_for_pods(terminal: Terminal) -> None:
+    terminal.run(CREATE.replace("cntk_python_1", "x" * 63))
+    [name] = [name for plural, _, name in terminal.kube.objects if plural == "jobs"]
+    assert len(name) == 50
+
+
+def test_secret_values_live_in_a_secret_of_the_job(terminal: Terminal, tmp_path: Path) -> None:
+    content = json.loads(QUICKSTART.read_text())
+    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "hush"}]
+    path = tmp_path / "secret.json"
+    path.write_text(json.dumps(content))
+    printed = terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+    assert printed["secrets"] == [{"name": "TOKEN", "value": None, "valueSecretReference": None}]
+    made = terminal.kube.one(JOBS, "cntk-python-1")
+    secret = terminal.kube.one(SECRETS, "cntk-python-1-secrets")
+    assert secret["stringData"] == {"TOKEN": "hush"}
+    assert [owner["uid"] for owner in secret["metadata"]["ownerReferences"]] == [made["metadata"]["uid"]]
+    assert "hush" not in json.dumps(made)
+
+
+def test_a_job_that_is_refused_leaves_no_secret(terminal: Terminal, tmp_path: Path) -> None:
+    content = json.loads(QUICKSTART.read_text())
+    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "hush"}]
+    path = tmp_path / "secret.json"
+    path.write_text(json.dumps(content))
+    terminal.kube.refused.add(JOBS)
+    with pytest.raises(Exception, match="refused"):
+        terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+    assert ("secrets", "ns", "cntk-python-1-secrets") not in terminal.kube.objects
+
+
+def test_cluster_by_id(terminal: Terminal) -> None:
+    cluster = f"{ID}/clusters/nc6"
+    assert terminal.run(CREATE.replace("-c nc6", f"-c {cluster}"))["cluster"]["id"] == cluster
+    for reference, sentence in (
+        (cluster.replace("/ns/", "/other/"), "is in resource group 'other', the job in 'ns'"),
+        ("/subscriptions/x", "is no cluster's id"),
+    ):
+        with pytest.raises(UsageProblem, match=sentence):
+            terminal.run(CREATE.replace("-c nc6", f"-c {reference}").replace("cntk_python_1", "j"))
+    with pytest.raises(UsageProblem, match="names no cluster"):
+        terminal.run(CREATE.replace("-c nc6", ""))
+    with pytest.raises(NotFound, match="cluster 'none' does not exist in workspace 'quickstart'"):
+        terminal.run(CREATE.replace("-c nc6", "-c none"))
+
+
+def test_a_job_outlives_its_cluster(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    terminal.run("cluster delete -n nc6 -g ns -w quickstart -y")
+    assert terminal.run(f"job show -n cntk_python_1 {PLACE}")["cluster"]["id"] == f"{ID}/clusters/nc6"
+
+
+def test_terminate_waits_for_the_end(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    terminal.sleeping = lambda: set_status(terminal, executionState="failed")
+    assert terminal.run(f"job terminate -n cntk_python_1 {PLACE} -y") == ""
+    assert terminal.kube.one(JOBS, "cntk-python-1")["spec"]["terminate"] is True
+
+
+def test_terminate_leaves_a_finished_job_as_it_is(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    set_status(terminal, executionState="succeeded")
+    terminal.run(f"job terminate -n cntk_python_1 {PLACE} -y")
+    assert "terminate" not in terminal.kube.one(JOBS, "cntk-python-1")["spec"]
+
+
+@pytest.mark.parametrize(
+    ("state", "info", "code"),
+    [
+        ("succeeded", {"exitCode": 0}, 0),
+        ("failed", {"exitCode": 3, "errors": [{"code": "JobFailed", "message": "non-zero"}]}, 3),
+        ("failed", {"errors": [{"code": "JobTerminated", "message": "m"}]}, -1),
+        ("failed", None, -1),
+    ],
+)
+def test_wait_exits_as_the_job_did(
+    terminal: Terminal, state: str, info: dict[str, Any] | None, code: int
+) -> None:
+    terminal.run(CREATE)
+    steps = iter(
+        [
+            {"executionState": "running", "executionInfo": {"startTime": "2026-01-02T03:05:00Z"}},
+            {"executionState": state, "executionInfo": info},
+        ]
+    )
+    terminal.sleeping = lambda: set_status(terminal, **next(steps))
+    with pytest.raises(SystemExit) as caught:
+        terminal.run(f"job wait -n cntk_python_1 {PLACE}")
+    assert caught.value.code == code
+    assert terminal.said[:4] == [
+        "Job submitted at 2026-01-02T03:04:05Z",
+        "Job state: queued",
+        "Job started at 2026-01-02T03:05:00Z",
+        "Job state: running",
+    ]
+    assert terminal.said[4] == f"Job state: {state}"
+    assert terminal.seconds == 30
+
+
+def test_wait_tells_what_a_queued_job_waits_for(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    set_status(terminal, executionState="queued", waiting={"reason": "NoNodes", "message": "no idle node"})
+    terminal.sleeping = lambda: set_status(terminal, executionState="succeeded", waiting=None)
+    with pytest.raises(SystemExit):
+        terminal.run(f"job wait -n cntk_python_1 {PLACE}")
+    assert "Job state: queued (no idle node)" in terminal.said
+
+
+def test_wait_for_a_job_that_is_deleted(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    terminal.sleeping = lambda: terminal.kube.objects.pop(("jobs", "ns", "cntk-python-1"))
+    with pytest.raises(NotFound, match="was deleted while"):
+        terminal.run(f"job wait -n cntk_python_1 {PLACE}")
+
+
+def test_cluster_of_a_file_under_options(terminal: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.json"
+    path.write_text(
+        json.dumps(
+            {
+                "properties": {
+                    "vmSize": "STANDARD_NC12",
+                    "scaleSettings": {"autoScale": {"minimumNodeCount": 0, "maximumNodeCount": 2}},
+                    "userAccountSettings": {"adminUserName": "me", "adminUserPassword": "hush"},
+                    "nodeSetup": {
+                        "setupTask": {
+                            "commandLine": "true",
+                            "stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/afs",
+                            "secrets": [{"name": "TOKEN", "value": "hush"}],
+                        }
+                    },
+                    "priority": "none",
+                }
+            }
+        )
+    )
+    command = f"cluster create -n c_2 -g ns -w quickstart -f {path} -t 3 --afs-name share"
+    made = terminal.run(command, "--storage-account-name=acc")
+    assert made["vmSize"] == "STANDARD_NC12"
+    assert made["scaleSettings"]["manual"]["targetNodeCount"] == 3
+    assert made["userAccountSettings"]["adminUserName"] == "me"
+    assert made["nodeSetup"]["mountVolumes"]["azureFileShares"][0]["accountName"] == "acc"
+    assert terminal.said == [
+        f"WARNING: {path}: ignored, as unknown: properties.priority.",
+        "WARNING: the administrator's password is not kept: nodes of Kubernetes get no accounts.",
+    ]
+    spec = terminal.kube.one(CLUSTERS, "c-2")["spec"]
+    assert "hush" not in json.dumps(spec)
+    assert terminal.kube.one(SECRETS, "c-2-secrets")["stringData"] == {"TOKEN": "hush"}
+    assert spec["workspace"] == "quickstart"
+    [share] = spec["nodeSetup"]["mountVolumes"]["azureFileShares"]
+    assert share["credentials"] == {"secretRef": {"name": "batchai-storage-acc"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("-t 1", "the cluster has no vmSize"),
+        ("-s Standard_NC6", "the cluster has no scaleSettings"),
+        ("-s Standard_NC6 -t 1 --setup-task=x", "--setup-task needs --setup-task-output"),
+    ],
+)
+def test_clusters_that_lack_something(terminal: Terminal, arguments: str, sentence: str) -> None:
+    with pytest.raises(UsageProblem, match=sentence):
+        terminal.run(f"cluster create -n c -g ns -w quickstart {arguments}")
+
+
+def test_ssh_keys_are_made_once_and_only_when_asked(terminal: Terminal, home: Path) -> None:
+    create = "cluster create -g ns -w quickstart -s Standard_NC6 -t 1"
+    terminal.run(f"{create} -n a")
+    assert not (home / ".ssh").exists()
+    first = terminal.run(f"{create} -n b --generate-ssh-keys")["userAccountSettings"]
+    assert first["adminUserSshPublicKey"] == (home / ".ssh/id_rsa.pub").read_text().strip()
+    assert (home / ".ssh/id_rsa").stat().st_mode & 0o777 == 0o600
+    again = terminal.run(f"{create} -n c --generate-ssh-keys")["userAccountSettings"]
+    assert again == first
+    (home / "own.pub").write_text("nonsense")
+    with pytest.raises(UsageProblem, match="no RSA public key"):
+        terminal.run(f"{create} -n d -k {home}/own.pub")
+    with pytest.raises(UsageProblem, match="there is no file"):
+        terminal.run(f"{create} -n d -k {home}/none.pub")
+    (home / ".ssh/id_rsa.pub").unlink()
+    with pytest.raises(UsageProblem, match="its public key does not"):
+        terminal.run(f"{create} -n d --generate-ssh-keys")
