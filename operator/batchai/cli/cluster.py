@@ -3,7 +3,7 @@
 import getpass
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from batchai.cli import accounts, arguments, lookup, shapes
+from batchai.cli import accounts, arguments, clusterfile, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, WORKSPACE, Path
@@ -61,9 +61,6 @@ def _path(args: Namespace) -> Path:
 
 def create(args: Namespace, session: Session) -> Object:
     """Creates the cluster of a config file and the options, and the Secrets that its mounts need."""
-    # Validation takes the models, which the other commands can do without.
-    from batchai.cli import clusterfile  # noqa: PLC0415
-
     given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
     file = clusterfile.read(vars(args), given, getpass.getuser)
     for warning in file.warnings:

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from batchai.cli import accounts, arguments, kube, lookup, shapes
+from batchai.cli import accounts, arguments, jobfile, kube, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, EXPERIMENT, JOB, Path
@@ -59,9 +59,6 @@ def job_path(args: Namespace, name: str) -> Path:
 
 def create(args: Namespace, session: Session) -> Object:
     """Creates the job of a config file and the Secrets that it needs."""
-    # Validation takes the models, which the other commands can do without.
-    from batchai.cli import jobfile  # noqa: PLC0415
-
     given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
     file = jobfile.read(args.config_file, vars(args), given)
     for warning in file.warnings:
