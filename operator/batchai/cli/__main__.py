@@ -113,6 +113,9 @@ def _start_logging(args: Namespace) -> None:
     if args.debug or args.verbose:
         # The SDKs log requests without bodies and with credentials redacted.
         logging.basicConfig(level=logging.DEBUG if args.debug else logging.INFO, stream=sys.stderr)
+    else:
+        # Without a handler Python prints the libraries' warnings, tracebacks included.
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 if __name__ == "__main__":
