@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.debug:
             traceback.print_exc()
         code, sentence, hint = explain(error)
-        print(f"ERROR: {sentence}", file=sys.stderr)
+        print(f"ERROR: {sentence.rstrip('.')}.", file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
         return code
@@ -90,7 +90,7 @@ def explain(error: Problem | BatchAIError) -> tuple[int, str, str]:
                 "Install the operator first: kubectl apply -k manifests/",
             )
         case KubeApiError(not_found=True) | StorageError(not_found=True):
-            return NOT_FOUND, f"{error}.", ""
+            return NOT_FOUND, str(error), ""
         case KubeApiError(status=401):
             return FAILURE, "the cluster does not accept your credentials.", "Check: kubectl auth whoami"
         case KubeApiError():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchai.api import names
-from batchai.api.cluster import Cluster
+from batchai.api.cluster import Cluster, NodeStateCounts
 from batchai.api.durations import format_duration, parse_duration
 from batchai.api.job import Job
 from batchai.api.workspace import Workspace
@@ -46,10 +46,8 @@ _JOB_FIELDS = (
 )
 _JOB_STATUS = (
     "executionInfo",
-    "executionState",
     "executionStateTransitionTime",
     "jobOutputDirectoryPathSegment",
-    "toolType",
 )
 _CLUSTER_FIELDS = (
     "nodeSetup",
@@ -59,7 +57,7 @@ _CLUSTER_FIELDS = (
     "virtualMachineConfiguration",
     "vmPriority",
 )
-_CLUSTER_STATUS = ("allocationState", "allocationStateTransitionTime", "errors", "nodeStateCounts")
+_CLUSTER_STATUS = ("allocationState", "allocationStateTransitionTime", "errors")
 _KUBERNETES_ONLY = frozenset({"secretRef", "valueFrom"})
 _CREDENTIALS = {"accountKey": None, "accountKeySecretReference": None}
 
@@ -89,6 +87,9 @@ def cluster(item: Object, subscription: str) -> Object:
             **{name: spec[name] for name in _CLUSTER_FIELDS},
             **{name: status[name] or None for name in _CLUSTER_STATUS},
             "currentNodeCount": status["currentNodeCount"] or 0,
+            "nodeStateCounts": (model.status.node_state_counts or NodeStateCounts()).model_dump(
+                by_alias=True
+            ),
             "vmSize": spec["vmSize"].upper(),
         }
     )
@@ -120,6 +121,7 @@ def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
             "cluster": {"id": _id(subscription, group, cluster_path), "resourceGroup": group},
             "constraints": {"maxWallClockTime": format_duration(parse_duration(limit))},
             "executionState": model.status.execution_state or "queued",
+            "toolType": model.status.tool_type or model.spec.tool_type,
         }
     )
     return printed

@@ -210,7 +210,7 @@ def test_a_namespace_of_somebody_else_is_not_deleted(terminal: Terminal) -> None
             1,
             "spec.nodeCount: must be positive",
         ),
-        (StorageError("'a/b' does not exist", not_found=True), 3, "'a/b' does not exist."),
+        (StorageError("'a/b' does not exist", not_found=True), 3, "'a/b' does not exist"),
         (SpecError("outputDirectories", "none"), 2, "outputDirectories: none"),
     ],
 )
