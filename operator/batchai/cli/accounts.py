@@ -66,9 +66,7 @@ def check_name(account: str, field_path: str) -> None:
         )
 
 
-def provide_all(
-    session: Session, namespace: str, given: Given, keys: Mapping[str, str | None]
-) -> dict[str, str]:
+def provide_all(session: Session, namespace: str, given: Given, keys: Mapping[str, str | None]) -> dict[str, str]:
     """Account → Secret for each account of `keys`; a key that stands there wins over what is given."""
     secrets: dict[str, str] = {}
     for name, key in keys.items():
@@ -140,9 +138,7 @@ def account_of(
 def _labelled(session: Session, namespace: str, account: str) -> Object | None:
     found = session.kube.list(kube.SECRETS, namespace, {names.LABEL_STORAGE_ACCOUNT: account})
     # The account's own Secret first; others are in the order of their names.
-    found.sort(
-        key=lambda item: (item["metadata"]["name"] != default_secret_name(account), item["metadata"]["name"])
-    )
+    found.sort(key=lambda item: (item["metadata"]["name"] != default_secret_name(account), item["metadata"]["name"]))
     return found[0] if found else None
 
 

@@ -46,9 +46,7 @@ class Group:
         common = parser.add_argument_group("global arguments")
         common.add_argument("-o", "--output", choices=FORMATS, default="json", help="output format (json)")
         common.add_argument("--query", metavar="JMESPATH", help="what to print of the result")
-        common.add_argument(
-            "--kubeconfig", metavar="FILE", help="the kubeconfig ($KUBECONFIG, ~/.kube/config)"
-        )
+        common.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig ($KUBECONFIG, ~/.kube/config)")
         common.add_argument("--context", help="the kubeconfig's context (its current one)")
         common.add_argument("--verbose", action="store_true", help="log what is done, on stderr")
         common.add_argument("--debug", action="store_true", help="log everything, show tracebacks")

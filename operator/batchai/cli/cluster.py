@@ -3,7 +3,7 @@
 import getpass
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from batchai.cli import accounts, arguments, clusterfile, lookup, shapes
+from batchai.cli import accounts, arguments, clusterfile, configfile, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, WORKSPACE, Path
@@ -16,9 +16,7 @@ def register(commands: Group) -> None:
     clusters = commands.group("cluster", "Clusters: the nodes that jobs run on, and their queue.")
     parser = clusters.command("create", "Create a cluster.", create, _row)
     _name(parser)
-    parser.add_argument(
-        "-f", "--config-file", metavar="FILE", help="the cluster as JSON; options win over it"
-    )
+    parser.add_argument("-f", "--config-file", metavar="FILE", help="the cluster as JSON; options win over it")
     nodes = parser.add_argument_group("nodes")
     nodes.add_argument("-s", "--vm-size", metavar="SIZE", help="VM size (the nodes' instance type)")
     nodes.add_argument("-t", "--target", type=_count, metavar="COUNT", help="number of nodes")
@@ -71,7 +69,8 @@ def create(args: Namespace, session: Session) -> Object:
     secrets = accounts.provide_all(session, path.namespace, given, file.keys)
     spec = file.spec(cluster=name, workspace=workspace["metadata"]["name"], accounts=secrets)
     body = lookup.manifest(CLUSTER, path, name, spec)
-    created = lookup.create(session, CLUSTER, path, body, file.secrets(name, path.namespace))
+    with configfile.refusals_of(file.source):
+        created = lookup.create(session, CLUSTER, path, body, file.secrets(name, path.namespace))
     if not args.no_wait:
         created = lookup.provisioned(session, CLUSTER, created)
     return shapes.cluster(created, lookup.subscription(session))

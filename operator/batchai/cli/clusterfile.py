@@ -92,9 +92,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
     return ClusterFile(source or "options", properties, warnings)
 
 
-def _administrator(
-    settings: Properties, options: Mapping[str, Any], current_user: Callable[[], str]
-) -> Properties:
+def _administrator(settings: Properties, options: Mapping[str, Any], current_user: Callable[[], str]) -> Properties:
     name = options["user_name"] or settings.get("adminUserName") or current_user()
     key = settings.get("adminUserSshPublicKey")
     if options["ssh_key"] or options["generate_ssh_keys"] or not key:

@@ -5,7 +5,9 @@ reference §8).
 """
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -13,6 +15,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from batchai.cli.problems import UsageProblem
+from batchai.errors import KubeApiError
 
 Properties = dict[str, Any]
 
@@ -95,13 +98,24 @@ def check(model: type[BaseModel], spec: Properties, source: str) -> None:
         raise UsageProblem(f"{source}: properties{field}: {reason[:1].lower()}{reason[1:]}.") from error
 
 
+@contextmanager
+def refusals_of(source: str) -> Iterator[None]:
+    """What the API server says of a resource, as said of the file that it was made of."""
+    try:
+        yield
+    except KubeApiError as error:
+        _, found, reasons = error.message.partition(" is invalid: ")
+        if error.status != 422 or not found:
+            raise
+        said = re.sub(r"\bspec\b", "properties", reasons.strip("[]")).replace(": Invalid value: ", ": ")
+        raise UsageProblem(f"{source}: {said}") from error
+
+
 def _without_nulls(value: Any) -> Any:
     match value:
         case dict():
             return {
-                name: _without_nulls(item)
-                for name, item in value.items()
-                if item is not None and name not in _COMMENTS
+                name: _without_nulls(item) for name, item in value.items() if item is not None and name not in _COMMENTS
             }
         case list():
             return [_without_nulls(item) for item in value if item is not None]

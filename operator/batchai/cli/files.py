@@ -82,9 +82,7 @@ def list_all(args: Namespace, session: Session) -> list[Object]:
             session.say(f"Nothing is there yet: the job is {execution_state(item)}.")
             return []
         return [
-            shapes.file(
-                entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry)
-            )
+            shapes.file(entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry))
             for entry in entries
         ]
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from batchai.cli import accounts, arguments, jobfile, kube, lookup, shapes
+from batchai.cli import accounts, arguments, configfile, jobfile, kube, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, EXPERIMENT, JOB, Path
@@ -21,9 +21,7 @@ def register(commands: Group) -> Group:
     parser = jobs.command("create", "Create a job.", create, _row)
     _name(parser)
     parser.add_argument("-c", "--cluster", help="cluster of the workspace, or a cluster's id")
-    parser.add_argument(
-        "-f", "--config-file", metavar="FILE", required=True, help="the job as JSON (job.json)"
-    )
+    parser.add_argument("-f", "--config-file", metavar="FILE", required=True, help="the job as JSON (job.json)")
     parser.add_argument(
         "--env",
         metavar="NAME=VALUE",
@@ -75,7 +73,8 @@ def create(args: Namespace, session: Session) -> Object:
         accounts=accounts.provide_all(session, path.namespace, given, file.keys),
     )
     body = lookup.manifest(JOB, path, name, spec)
-    created = lookup.create(session, JOB, path, body, file.secrets(name, path.namespace))
+    with configfile.refusals_of(file.source):
+        created = lookup.create(session, JOB, path, body, file.secrets(name, path.namespace))
     if not args.no_wait:
         created = lookup.provisioned(session, JOB, created)
     return _shape(session, created)
@@ -90,9 +89,7 @@ def list_all(args: Namespace, session: Session) -> list[Object]:
     """The jobs of an experiment."""
     found = lookup.list_in(session, JOB, job_path(args, ""))
     subscription = lookup.subscription(session)
-    clusters = {
-        item["metadata"]["name"]: item for item in session.kube.list(kube.CLUSTERS, args.resource_group)
-    }
+    clusters = {item["metadata"]["name"]: item for item in session.kube.list(kube.CLUSTERS, args.resource_group)}
     return [shapes.job(item, subscription, clusters.get(item["spec"]["cluster"])) for item in found]
 
 

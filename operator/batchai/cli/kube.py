@@ -49,9 +49,7 @@ class Kube(Protocol):
         """One object."""
         ...
 
-    def list(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+    def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Object]:
         """The objects that carry all the labels; namespace None: of all namespaces."""
         ...
 
@@ -94,9 +92,7 @@ class HttpKube:
         """GET of one object."""
         return self._request("GET", resource.path(namespace, name))
 
-    def list(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+    def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Object]:
         """GET of a collection, page by page."""
         query: dict[str, Any] = {"limit": _PAGE}
         if labels:

@@ -99,10 +99,7 @@ def _with_account(collection: str, mount: Properties, place: str) -> Properties:
 
 def _storage_mounts(volumes: Properties) -> list[Properties]:
     return [
-        mount
-        for collection in (SHARES, CONTAINERS)
-        for mount in volumes.get(collection, [])
-        if isinstance(mount, dict)
+        mount for collection in (SHARES, CONTAINERS) for mount in volumes.get(collection, []) if isinstance(mount, dict)
     ]
 
 

@@ -45,9 +45,7 @@ def _search(query: str, result: Any) -> Any:
         return jmespath.search(query, result)
     except jmespath.exceptions.JMESPathError as error:
         reason = str(error).splitlines()[0]
-        raise UsageProblem(
-            f"--query '{query}' is not JMESPath: {reason}", "See https://jmespath.org."
-        ) from error
+        raise UsageProblem(f"--query '{query}' is not JMESPath: {reason}", "See https://jmespath.org.") from error
 
 
 def _coloured(text: str) -> str:

@@ -87,9 +87,7 @@ def cluster(item: Object, subscription: str) -> Object:
             **{name: spec[name] for name in _CLUSTER_FIELDS},
             **{name: status[name] or None for name in _CLUSTER_STATUS},
             "currentNodeCount": status["currentNodeCount"] or 0,
-            "nodeStateCounts": (model.status.node_state_counts or NodeStateCounts()).model_dump(
-                by_alias=True
-            ),
+            "nodeStateCounts": (model.status.node_state_counts or NodeStateCounts()).model_dump(by_alias=True),
             "vmSize": spec["vmSize"].upper(),
         }
     )

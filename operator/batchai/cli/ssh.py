@@ -29,9 +29,7 @@ def public_key(value: str | None, *, generate: bool) -> str | None:
     if generate:
         return _generate(path.with_suffix(""))
     if value:
-        raise UsageProblem(
-            f"--ssh-key: there is no file {path}.", "--generate-ssh-keys makes a pair of keys."
-        )
+        raise UsageProblem(f"--ssh-key: there is no file {path}.", "--generate-ssh-keys makes a pair of keys.")
     return None
 
 

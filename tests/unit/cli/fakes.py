@@ -51,9 +51,7 @@ class FakeKube(Kube):
         self._allow(resource)
         return deepcopy(self._find(resource, namespace, name))
 
-    def list(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+    def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Object]:
         self._allow(resource)
         wanted = (labels or {}).items()
         return [

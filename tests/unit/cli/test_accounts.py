@@ -92,9 +92,7 @@ def test_without_a_key_a_labelled_secret_serves(terminal: Terminal) -> None:
     labels = {"batchai.dev/storage-account": "acc"}
     terminal.kube.put(SECRETS, {"metadata": {"name": "mine", "namespace": "ns", "labels": labels}})
     assert provide(terminal, accounts.Given("acc"), acc=None) == {"acc": "mine"}
-    terminal.kube.put(
-        SECRETS, {"metadata": {"name": "batchai-storage-acc", "namespace": "ns", "labels": labels}}
-    )
+    terminal.kube.put(SECRETS, {"metadata": {"name": "batchai-storage-acc", "namespace": "ns", "labels": labels}})
     assert provide(terminal, accounts.Given("acc"), acc=None) == {"acc": "batchai-storage-acc"}
 
 

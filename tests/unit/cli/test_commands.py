@@ -93,9 +93,7 @@ def test_says_which_part_of_the_path_is_missing(terminal: Terminal) -> None:
         with pytest.raises(NotFound, match=sentence):
             terminal.run(command)
     terminal.run("workspace create -g ns -n w")
-    with pytest.raises(
-        NotFound, match="experiment 'e' does not exist in workspace 'w' of resource group 'ns'"
-    ):
+    with pytest.raises(NotFound, match="experiment 'e' does not exist in workspace 'w' of resource group 'ns'"):
         terminal.run("job show -g ns -w w -e e -n j")
     terminal.run("experiment create -g ns -w w -n e")
     with pytest.raises(NotFound, match="job 'j' does not exist in experiment 'e' of workspace 'w'"):

@@ -10,9 +10,10 @@ from batchai.api.job import JobSpec
 from batchai.cli import jobfile, mounts
 from batchai.cli.accounts import Given
 from batchai.cli.arguments import Parser, storage
-from batchai.cli.configfile import fill_placeholders
+from batchai.cli.configfile import fill_placeholders, refusals_of
 from batchai.cli.jobfile import JobFile
 from batchai.cli.problems import UsageProblem
+from batchai.errors import KubeApiError
 from batchai.storage.account import StorageAccount
 
 QUICKSTART = Path(__file__).parent / "data" / "quickstart-job.json"
@@ -143,9 +144,7 @@ def test_references_stay(job_json: Any) -> None:
 
 def test_secret_values_become_references(job_json: Any) -> None:
     vault = {"sourceVault": {"id": "/v"}, "secretUrl": "https://v/secrets/k"}
-    file = read(
-        job_json(secrets=[{"name": "TOKEN", "value": "hush"}, {"name": "K", "valueSecretReference": vault}])
-    )
+    file = read(job_json(secrets=[{"name": "TOKEN", "value": "hush"}, {"name": "K", "valueSecretReference": vault}]))
     [secret] = file.secrets("j", "ns")
     assert secret["metadata"]["name"] == "j-secrets"
     assert secret["stringData"] == {"TOKEN": "hush"}
@@ -257,6 +256,20 @@ def test_wrong_fields_are_named(job_json: Any, properties: dict[str, Any], field
         spec(read(job_json(**properties)))
 
 
+def test_what_the_api_server_refuses_is_said_of_the_file() -> None:
+    message = (
+        'Job.batchai.dev "j" is invalid: [spec: Invalid value: set exactly one of a, b,'
+        " spec.outputDirectories[0].id: Invalid value: use letters]"
+    )
+    with pytest.raises(UsageProblem) as caught, refusals_of("job.json"):
+        raise KubeApiError(422, "Invalid", message)
+    assert caught.value.sentence == (
+        "job.json: properties: set exactly one of a, b, properties.outputDirectories[0].id: use letters"
+    )
+    with pytest.raises(KubeApiError), refusals_of("job.json"):
+        raise KubeApiError(403, "Forbidden", "no")
+
+
 def test_options_that_need_an_account() -> None:
     with pytest.raises(UsageProblem, match="--afs-name has no account"):
         mounts.combine({}, options("--afs-name=x"), Given(), "p")
@@ -265,9 +278,7 @@ def test_options_that_need_an_account() -> None:
 @having(st.text(alphabet="abz019", min_size=3, max_size=24), st.text(max_size=30))
 def test_placeholders_are_filled_wherever_they_stand(account: str, rest: str) -> None:
     url = f"https://<YOUR_STORAGE_ACCOUNT>.x/{rest}"
-    filled = fill_placeholders(
-        {"azureFileShares": [{"azureFileUrl": url, "relativeMountPath": url}]}, account, None
-    )
+    filled = fill_placeholders({"azureFileShares": [{"azureFileUrl": url, "relativeMountPath": url}]}, account, None)
     [mount] = filled["azureFileShares"]
     assert mount["azureFileUrl"] == url.replace("<YOUR_STORAGE_ACCOUNT>", account)
     assert mount["relativeMountPath"] == url

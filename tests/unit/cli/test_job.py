@@ -167,9 +167,7 @@ def test_job_as_the_quickstart_prints_it(terminal: Terminal) -> None:
         },
         "name": "cntk_python_1",
         "nodeCount": 1,
-        "outputDirectories": [
-            {"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs", "pathSuffix": None}
-        ],
+        "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs", "pathSuffix": None}],
         "provisioningState": "succeeded",
         "provisioningStateTransitionTime": "2018-06-14T22:22:58.625000+00:00",
         "pyTorchSettings": None,
@@ -290,9 +288,7 @@ def test_terminate_leaves_a_finished_job_as_it_is(terminal: Terminal) -> None:
         ("failed", None, -1),
     ],
 )
-def test_wait_exits_as_the_job_did(
-    terminal: Terminal, state: str, info: dict[str, Any] | None, code: int
-) -> None:
+def test_wait_exits_as_the_job_did(terminal: Terminal, state: str, info: dict[str, Any] | None, code: int) -> None:
     terminal.run(CREATE)
     steps = iter(
         [
