@@ -5,7 +5,6 @@ import subprocess
 import time
 
 import pytest
-
 from tests.e2e.jobs import Space
 
 SCRIPT = "echo to-stdout; echo to-stderr >&2; echo model > $AZ_BATCHAI_OUTPUT_MODEL/m.txt"
@@ -35,9 +34,7 @@ def test_outputs_and_directories_of_the_reference(space: Space) -> None:
     segment = job["status"]["jobOutputDirectoryPathSegment"]
     system = space.cluster.get("namespace", "kube-system")["metadata"]["uid"]
     uid = job["metadata"]["uid"]
-    assert segment == (
-        f"{system}/{space.namespace}/workspaces/work/experiments/exp/jobs/paths/{uid}"
-    )
+    assert segment == (f"{system}/{space.namespace}/workspaces/work/experiments/exp/jobs/paths/{uid}")
     assert space.read_output("paths", "outputs/data") == b"from blob"
     lines = space.read_output("paths", "stdouterr/stdout.txt").decode().splitlines()
     temp = "/mnt/batch/tasks/shared/LS_root/jobs/work/exp/paths"
@@ -86,7 +83,11 @@ def test_exit_code_and_stderr_reach_the_status(space: Space) -> None:
 
 
 def test_job_preparation_runs_first_and_its_failure_is_told(space: Space) -> None:
-    space.run("prepared", "cat $AZ_BATCHAI_JOB_TEMP/p", jobPreparation={"commandLine": "echo prep | tee $AZ_BATCHAI_JOB_TEMP/p"})
+    space.run(
+        "prepared",
+        "cat $AZ_BATCHAI_JOB_TEMP/p",
+        jobPreparation={"commandLine": "echo prep | tee $AZ_BATCHAI_JOB_TEMP/p"},
+    )
     assert space.read_output("prepared", "stdouterr/stdout.txt") == b"prep\n"
     assert space.read_output("prepared", "stdouterr/stdout-job_prep.txt") == b"prep\n"
     job = space.run("unprepared", "echo no", jobPreparation={"commandLine": "exit 7"}, succeeds=False)
@@ -96,7 +97,10 @@ def test_job_preparation_runs_first_and_its_failure_is_told(space: Space) -> Non
 
 @pytest.mark.parametrize(
     ("name", "code", "text"),
-    [("share", "AZFMountError", "No such file or directory"), ("container", "BFSMountError", "does not exist")],
+    [
+        ("share", "AZFMountError", "No such file or directory"),
+        ("container", "BFSMountError", "does not exist"),
+    ],
 )
 def test_missing_storage_fails_within_a_minute(space: Space, name: str, code: str, text: str) -> None:
     volumes = space.mount_volumes()
@@ -117,9 +121,7 @@ def test_missing_storage_fails_within_a_minute(space: Space, name: str, code: st
 
 def test_image_that_cannot_be_pulled_fails_with_the_runtimes_text(space: Space) -> None:
     image = "localhost:1/no/such:image"
-    job = space.run(
-        "no-image", "true", containerSettings={"imageSourceRegistry": {"image": image}}, succeeds=False
-    )
+    job = space.run("no-image", "true", containerSettings={"imageSourceRegistry": {"image": image}}, succeeds=False)
     error = job["status"]["executionInfo"]["errors"][0]
     assert error["code"] == "FailedStartingContainer"
     details = {detail["name"]: detail["value"] for detail in error["details"]}
@@ -172,9 +174,7 @@ def test_terminate_while_queued_and_while_running(space: Space) -> None:
     queued = space.finished("idle")["status"]
     assert queued["executionState"] == "failed"
     assert queued["executionInfo"]["errors"][0]["code"] == "JobTerminated"
-    space.wait_until(
-        lambda: b"up" in (space.try_read_output("busy", "stdouterr/stdout.txt") or b""), "the job writes"
-    )
+    space.wait_until(lambda: b"up" in (space.try_read_output("busy", "stdouterr/stdout.txt") or b""), "the job writes")
     space.terminate("busy")
     running = space.finished("busy")["status"]
     assert running["executionState"] == "failed"
@@ -226,9 +226,7 @@ def test_a_result_waits_for_the_operator(space: Space) -> None:
     space.submit("absent", "sleep 3; exit 6")
     space.wait_until(lambda: space.pods("absent"), "the pod exists")
     with space.operator_stopped():
-        space.wait_until(
-            lambda: space.pods("absent")[0]["status"]["phase"] == "Failed", "the pod ends on its own"
-        )
+        space.wait_until(lambda: space.pods("absent")[0]["status"]["phase"] == "Failed", "the pod ends on its own")
         space.cluster.kubectl("delete", "pod", "absent-1-0", "-n", space.namespace, "--wait=false")
         assert space.state("absent") == "running"
     status = space.finished("absent")["status"]

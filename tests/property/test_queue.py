@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from batchai.schedule.queue import QueuedJob, assign, order
 from hypothesis import given
 from hypothesis import strategies as st
+
+from batchai.schedule.queue import QueuedJob, assign, order
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,7 +52,7 @@ def test_the_head_of_the_queue_starts_when_it_fits(queue: list[QueuedJob], idle:
 
 
 @given(jobs, nodes, st.randoms())
-def test_the_order_of_arrival_in_memory_does_not_matter(queue, idle, random) -> None:  # noqa: ANN001
+def test_the_order_of_arrival_in_memory_does_not_matter(queue, idle, random) -> None:
     shuffled = list(queue)
     random.shuffle(shuffled)
     assert assign(shuffled, idle) == assign(queue, idle)

@@ -14,7 +14,6 @@ from batchai.api.workspace import ProvisioningStatus
 NodeCount = Annotated[int, Field(ge=0, le=10000)]
 
 
-
 VmSizeName = Annotated[
     str,
     text(maximum=63, minimum=1),
@@ -179,7 +178,8 @@ class ClusterSpec(Model):
         Annotated[
             ScaleSettings,
             Rule(
-                "has(self.manual) != has(self.autoScale)", "scaleSettings must have either manual or autoScale"
+                "has(self.manual) != has(self.autoScale)",
+                "scaleSettings must have either manual or autoScale",
             ),
         ]
         | None
@@ -188,9 +188,7 @@ class ClusterSpec(Model):
         default=None, description="The nodes' operating system."
     )
     node_setup: NodeSetup | None = Field(default=None, description="How nodes are made ready.")
-    user_account_settings: UserAccountSettings | None = Field(
-        default=None, description="Administrator of the nodes."
-    )
+    user_account_settings: UserAccountSettings | None = Field(default=None, description="Administrator of the nodes.")
     subnet: ResourceId | None = Field(default=None, description="Subnet of the nodes; kept, not used.")
     node_selector: dict[str, str] | None = Field(
         default=None, description="Labels that nodes must carry besides their size."

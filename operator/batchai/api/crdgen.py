@@ -125,13 +125,10 @@ def _structural(schema: Schema, definitions: Mapping[str, Schema], path: str) ->
         result["default"] = default
     if schema.get("type") == "object" and "properties" in schema:
         result["properties"] = {
-            name: _structural(value, definitions, f"{path}.{name}")
-            for name, value in schema["properties"].items()
+            name: _structural(value, definitions, f"{path}.{name}") for name, value in schema["properties"].items()
         }
     elif schema.get("type") == "object":
-        result["additionalProperties"] = _structural(
-            schema["additionalProperties"], definitions, f"{path}.*"
-        )
+        result["additionalProperties"] = _structural(schema["additionalProperties"], definitions, f"{path}.*")
     elif schema.get("type") == "array":
         result["items"] = _structural(schema["items"], definitions, f"{path}[]")
         if result["items"].get("properties", {}).keys() >= {"type", "status", "lastTransitionTime"}:

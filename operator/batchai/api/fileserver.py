@@ -49,9 +49,7 @@ class MountSettings(Model):
     """Where the server is."""
 
     mount_point: str | None = Field(default=None, description="Path of the export.")
-    file_server_public_ip: str | None = Field(
-        default=None, alias="fileServerPublicIP", description="Public address."
-    )
+    file_server_public_ip: str | None = Field(default=None, alias="fileServerPublicIP", description="Public address.")
     file_server_internal_ip: str | None = Field(
         default=None, alias="fileServerInternalIP", description="Address in the cluster."
     )

@@ -144,12 +144,26 @@ def artefacts() -> dict[Path, str]:
 
 
 def _documentation() -> str:
-    lines = ["# Fields", "", "Generated from `operator/batchai/api` by `make generate`; `kubectl explain` says the same.", ""]
+    lines = [
+        "# Fields",
+        "",
+        "Generated from `operator/batchai/api` by `make generate`; `kubectl explain` says the same.",
+        "",
+    ]
     for kind in KINDS:
         schema = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        lines += [f"## {kind.name} (`{kind.short}`)", "", schema["description"], "", "| Field | Type | Meaning |", "| --- | --- | --- |"]
+        lines += [
+            f"## {kind.name} (`{kind.short}`)",
+            "",
+            schema["description"],
+            "",
+            "| Field | Type | Meaning |",
+            "| --- | --- | --- |",
+        ]
         for part in ("spec", "status"):
-            lines += [f"| `{path}` | {kind_} | {text} |" for path, kind_, text in _rows(schema["properties"][part], part)]
+            lines += [
+                f"| `{path}` | {kind_} | {text} |" for path, kind_, text in _rows(schema["properties"][part], part)
+            ]
         rules = [rule["message"] for rule in _rules(schema)]
         if rules:
             lines += ["", "Rules:", "", *(f"- {message}" for message in dict.fromkeys(rules))]

@@ -41,7 +41,8 @@ class CntkSettings(Model):
     """Microsoft Cognitive Toolkit."""
 
     language_type: Literal["BrainScript", "Python"] | None = Field(
-        default=None, description="Default: Python with pythonScriptFilePath, BrainScript with configFilePath."
+        default=None,
+        description="Default: Python with pythonScriptFilePath, BrainScript with configFilePath.",
     )
     config_file_path: Path | None = Field(default=None, description="BrainScript configuration file.")
     python_script_file_path: Path | None = Field(default=None, description="Python script.")
@@ -50,7 +51,8 @@ class CntkSettings(Model):
     )
     command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
     process_count: ProcessCount | None = Field(
-        default=None, description="Processes over all nodes, started by mpirun if more than one. Default: nodeCount."
+        default=None,
+        description="Processes over all nodes, started by mpirun if more than one. Default: nodeCount.",
     )
 
 
@@ -164,15 +166,18 @@ class RegistryCredentials(Model):
     secret_ref: SecretReference | None = Field(
         default=None, description="Secret of type kubernetes.io/dockerconfigjson in the namespace."
     )
-    password: Annotated[
-        str,
-        text(maximum=1024),
-        Rule(
-            "false",
-            "password may not stand in a resource: make a Secret of type kubernetes.io/dockerconfigjson and name "
-            "it in secretRef",
-        ),
-    ] | None = Field(default=None, description="Refused: a password does not belong into a resource.")
+    password: (
+        Annotated[
+            str,
+            text(maximum=1024),
+            Rule(
+                "false",
+                "password may not stand in a resource: make a Secret of type kubernetes.io/dockerconfigjson and name "
+                "it in secretRef",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Refused: a password does not belong into a resource.")
     password_secret_reference: KeyVaultSecretReference | None = Field(
         default=None, description="The password in an Azure Key Vault."
     )
@@ -193,7 +198,8 @@ class ContainerSettings(Model):
 
     image_source_registry: ImageSourceRegistry = Field(description="The job's image.")
     shm_size: Annotated[str, text(maximum=16, pattern="^[0-9]+ ?[bBkKmMgGtT]?[bB]?$")] | None = Field(
-        default=None, description="Size of /dev/shm as Docker writes it, such as 16gb. Default: the runtime's."
+        default=None,
+        description="Size of /dev/shm as Docker writes it, such as 16gb. Default: the runtime's.",
     )
 
 
@@ -247,15 +253,18 @@ class EnvironmentSecret(Model):
 
     name: VariableName = Field(description="Name of the variable.")
     value_from: SecretSource | None = Field(default=None, description="The Secret that holds the value.")
-    value: Annotated[
-        str,
-        text(maximum=32768),
-        Rule(
-            "false",
-            "a secret's value may not stand in a resource: put it into a Secret and name it in "
-            "valueFrom.secretKeyRef, or let 'kubectl batchai' do that",
-        ),
-    ] | None = Field(default=None, description="Refused: a secret does not belong into a resource.")
+    value: (
+        Annotated[
+            str,
+            text(maximum=32768),
+            Rule(
+                "false",
+                "a secret's value may not stand in a resource: put it into a Secret and name it in "
+                "valueFrom.secretKeyRef, or let 'kubectl batchai' do that",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Refused: a secret does not belong into a resource.")
     value_secret_reference: KeyVaultSecretReference | None = Field(
         default=None, description="The value in an Azure Key Vault."
     )
@@ -391,7 +400,8 @@ class JobSpec(Model):
         default=30, description="Seconds between SIGTERM and SIGKILL when the job is stopped. Default 30."
     )
     terminate: bool = Field(
-        default=False, description="Set to true to stop the job; the Job and its files stay. Cannot be taken back."
+        default=False,
+        description="Set to true to stop the job; the Job and its files stay. Cannot be taken back.",
     )
 
     def toolkit(self) -> tuple[str, Model]:

@@ -46,15 +46,18 @@ class StorageCredentials(Model):
         description="Secret with azurestorageaccountname and azurestorageaccountkey (for Blob also "
         "azurestorageaccountsastoken), as the Azure CSI drivers read it.",
     )
-    account_key: Annotated[
-        str,
-        text(maximum=1024),
-        Rule(
-            "false",
-            "accountKey may not stand in a resource: put the key into a Secret and name it in secretRef, or let "
-            "'kubectl batchai' do that",
-        ),
-    ] | None = Field(default=None, description="Refused: a key does not belong into a resource. Use secretRef.")
+    account_key: (
+        Annotated[
+            str,
+            text(maximum=1024),
+            Rule(
+                "false",
+                "accountKey may not stand in a resource: put the key into a Secret and name it in secretRef, or let "
+                "'kubectl batchai' do that",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Refused: a key does not belong into a resource. Use secretRef.")
     account_key_secret_reference: KeyVaultSecretReference | None = Field(
         default=None, description="The account's key in an Azure Key Vault."
     )
@@ -111,9 +114,7 @@ class FileServerReference(Model):
         default=None, description="Directory of the server to mount. Default: its whole export."
     )
     relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
-    mount_options: Annotated[str, text(maximum=2048)] | None = Field(
-        default=None, description="NFS mount options."
-    )
+    mount_options: Annotated[str, text(maximum=2048)] | None = Field(default=None, description="NFS mount options.")
 
 
 class UnmanagedFileSystem(Model):

@@ -124,9 +124,7 @@ def share_of(azure_file_url: str) -> tuple[str, str]:
     parts = urlsplit(azure_file_url)
     share = parts.path.strip("/")
     if not parts.hostname or not share or "/" in share:
-        raise SpecError(
-            "azureFileUrl", f"'{azure_file_url}' is not https://<account>.file.core.windows.net/<share>"
-        )
+        raise SpecError("azureFileUrl", f"'{azure_file_url}' is not https://<account>.file.core.windows.net/<share>")
     return parts.hostname, share
 
 

@@ -6,9 +6,7 @@ from batchai.api.job import JobSpec
 from batchai.plan.directories import JobIdentity, expand, output_paths, stdouterr_path
 
 
-def job_environment(
-    spec: JobSpec, identity: JobIdentity, *, hosts: Sequence[str], gpus: int
-) -> dict[str, str]:
+def job_environment(spec: JobSpec, identity: JobIdentity, *, hosts: Sequence[str], gpus: int) -> dict[str, str]:
     """The variables that every process of the job has, the user's own included.
 
     hosts: names of the job's nodes, master first; gpus: GPUs of each node. A user's value is passed on as it
@@ -26,8 +24,8 @@ def job_environment(
         environment[f"AZ_BATCHAI_OUTPUT_{directory}"] = path
     own = {variable.name: variable.value or "" for variable in spec.environment_variables or []}
     known: Mapping[str, str] = {**environment, **own}
-    for directory in spec.input_directories or []:
-        environment[f"AZ_BATCHAI_INPUT_{directory.id}"] = expand(directory.path, known)
+    for source in spec.input_directories or []:
+        environment[f"AZ_BATCHAI_INPUT_{source.id}"] = expand(source.path, known)
     return {**environment, **own}
 
 

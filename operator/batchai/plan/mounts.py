@@ -63,9 +63,7 @@ def secret_names(volumes: MountVolumes | None) -> tuple[str, ...]:
         secret_name(share.credentials, file_account(share.account_name, share.azure_file_url))
         for share in volumes.azure_file_shares or []
     }
-    blobs = {
-        secret_name(blob.credentials, blob.account_name) for blob in volumes.azure_blob_file_systems or []
-    }
+    blobs = {secret_name(blob.credentials, blob.account_name) for blob in volumes.azure_blob_file_systems or []}
     return tuple(sorted(files | blobs))
 
 
@@ -73,7 +71,10 @@ def _mounts(volumes: MountVolumes, root: str) -> Iterator[Mount]:
     for field in ("file_servers", "unmanaged_file_systems"):
         if getattr(volumes, field):
             name = {"file_servers": "fileServers", "unmanaged_file_systems": "unmanagedFileSystems"}[field]
-            raise SpecError(f"spec.mountVolumes.{name}", "this version mounts azureFileShares and azureBlobFileSystems only")
+            raise SpecError(
+                f"spec.mountVolumes.{name}",
+                "this version mounts azureFileShares and azureBlobFileSystems only",
+            )
     for index, share in enumerate(volumes.azure_file_shares or []):
         path = f"{root}/{share.relative_mount_path.strip('/')}"
         yield Mount(f"{FILE_VOLUME}-{index}", _file_source(share), path, share.azure_file_url)
@@ -89,9 +90,7 @@ def _file_source(share: AzureFileShare) -> dict[str, Any]:
     attributes = {
         "shareName": name,
         "secretName": secret_name(share.credentials, account),
-        "mountOptions": ",".join(
-            (f"file_mode={share.file_mode}", f"dir_mode={share.directory_mode}", *_FILE_OPTIONS)
-        ),
+        "mountOptions": ",".join((f"file_mode={share.file_mode}", f"dir_mode={share.directory_mode}", *_FILE_OPTIONS)),
     }
     if host != f"{account}.file.core.windows.net":
         attributes["server"] = host

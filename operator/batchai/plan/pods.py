@@ -232,9 +232,7 @@ def _launch_environment(
         f"{_LAUNCH}WORK_DIR": work,
         f"{_LAUNCH}EXECUTION_LOG": "execution.log",
         f"{_LAUNCH}HOST_FILE_CONTENT": host_file(hosts, slots=len(launch.nodes[0])),
-        f"{_LAUNCH}MOUNTS": "\n".join(
-            f"{mount.volume.split('-')[0]}\t{mount.title}\t{mount.path}" for mount in mounts
-        ),
+        f"{_LAUNCH}MOUNTS": "\n".join(f"{mount.volume.split('-')[0]}\t{mount.title}\t{mount.path}" for mount in mounts),
         f"{_LAUNCH}GRACE_SECONDS": str(spec.termination_grace_period_seconds),
     }
     if spec.job_preparation is not None:

@@ -4,7 +4,7 @@ One key has one worker at a time, so two jobs of a cluster never get the same no
 the same node because a claim names the node's resourceVersion.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchai.api import names
@@ -36,9 +36,7 @@ class ClusterReconciler:
         context = self._context
         raw = context.objects.get("Cluster", key.namespace, key.name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
-            await self._release(
-                [node.name for node in map(view, context.nodes.items()) if node.owner == key[1:]]
-            )
+            await self._release([node.name for node in map(view, context.nodes.items()) if node.owner == key[1:]])
             return None
         workspace = context.objects.get("Workspace", key.namespace, raw["spec"]["workspace"])
         if workspace is None:
@@ -69,11 +67,7 @@ class ClusterReconciler:
             now=context.clock(),
         )
         await write_status(context, CLUSTERS, raw, status)
-        idle = [
-            node.name
-            for node in own
-            if node.usable and node.name not in busy and node.name not in change.leaving
-        ]
+        idle = [node.name for node in own if node.usable and node.name not in busy and node.name not in change.leaving]
         return await self._schedule(cluster, queue, idle, total=len(own), held=held)
 
     async def _resize(self, key: Key, candidates: Sequence[NodeView], change: Membership) -> list[NodeView]:
@@ -93,7 +87,7 @@ class ClusterReconciler:
         for name in nodes:
             await self._label(name, {names.LABEL_CLUSTER: None, names.LABEL_CLUSTER_NAMESPACE: None})
 
-    async def _label(self, node: str, labels: dict[str, str | None]) -> None:
+    async def _label(self, node: str, labels: Mapping[str, str | None]) -> None:
         raw = self._context.nodes.get("", node)
         if raw is None:
             return

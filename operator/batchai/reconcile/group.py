@@ -45,9 +45,7 @@ class MemberReconciler:
             raw = await adopted(context, self._resource, raw, workspace)
             member = self._kind.model_validate(raw)
             if isinstance(member, FileServer):
-                status = provisioning.unsupported(
-                    member, "this version does not run file servers yet", context.clock()
-                )
+                status = provisioning.unsupported(member, "this version does not run file servers yet", context.clock())
             else:
                 status = provisioning.succeeded(member, context.clock())
         await write_status(context, self._resource, raw, status)

@@ -53,17 +53,19 @@ class JobReconciler:
         if job.status.execution_state in {"running", "terminating"}:
             return await self._run(raw, job, own)
         await self._remove(own)
-        return await self._queue(raw, job)
+        await self._queue(raw, job)
+        return None
 
-    async def _queue(self, raw: Object, job: Job) -> float | None:
+    async def _queue(self, raw: Object, job: Job) -> None:
         """A job that has no nodes: refuses what cannot run, names what is missing, else leaves it to its cluster."""
         context, now = self._context, self._context.clock()
         namespace = job.metadata.namespace
         if job.spec.terminate:
             await write_status(context, JOBS, raw, life.terminated(job, now))
-            return None
+            return
         if context.objects.get("Experiment", namespace, job.spec.experiment) is None:
-            return await self._wait_for(raw, job, "Experiment", job.spec.experiment)
+            await self._wait_for(raw, job, "Experiment", job.spec.experiment)
+            return
         if job.status.job_output_directory_path_segment is None:
             accepted = life.accepted(job, self._identity(raw), job.spec.tool_type, now)
             await write_status(context, JOBS, raw, accepted)
@@ -74,11 +76,11 @@ class JobReconciler:
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             await write_status(context, JOBS, raw, life.failed(job, problem, now))
-            return None
+            return
         if context.objects.get("Cluster", namespace, job.spec.cluster) is None:
-            return await self._wait_for(raw, job, "Cluster", job.spec.cluster)
+            await self._wait_for(raw, job, "Cluster", job.spec.cluster)
+            return
         context.queue.add(Key("Cluster", namespace, job.spec.cluster))
-        return None
 
     async def _wait_for(self, raw: Object, job: Job, kind: str, name: str) -> None:
         message = f"waits for {kind} '{name}': it does not exist in namespace '{job.metadata.namespace}'"
@@ -181,9 +183,7 @@ class JobReconciler:
             if "deletionTimestamp" in metadata:
                 continue
             await _gone_is_fine(
-                self._context.api.delete(
-                    PODS, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"]
-                )
+                self._context.api.delete(PODS, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
             )
 
     async def _release(self, pod: Object) -> None:
@@ -194,9 +194,7 @@ class JobReconciler:
             return
         kept = [finalizer for finalizer in finalizers if finalizer != names.FINALIZER_RESULT]
         body = {"metadata": {"uid": metadata["uid"], "finalizers": kept}}
-        await _gone_is_fine(
-            self._context.api.patch(PODS, metadata["name"], body, namespace=metadata["namespace"])
-        )
+        await _gone_is_fine(self._context.api.patch(PODS, metadata["name"], body, namespace=metadata["namespace"]))
 
     def _identity(self, raw: Object) -> JobIdentity:
         metadata = raw["metadata"]

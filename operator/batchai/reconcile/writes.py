@@ -1,6 +1,5 @@
 """Writes that all reconcilers share: one status patch per pass, and what a parent means for its child."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from batchai.api import names
@@ -9,7 +8,7 @@ from batchai.kube.client import Resource
 from batchai.plan.diff import merge_patch
 from batchai.reconcile.context import Context
 
-Object = Mapping[str, Any]
+Object = dict[str, Any]
 
 
 async def write_status(context: Context, resource: Resource, raw: Object, status: Model) -> bool:
@@ -44,22 +43,17 @@ async def adopted(context: Context, resource: Resource, raw: Object, parent: Obj
     Labels that the object already has stay: the command line wrote them from Azure names.
     """
     present = raw["metadata"].get("labels", {})
-    labels = {names.LABEL_NAME: raw["metadata"]["name"], **_inherited(parent)}
-    metadata = {
-        "ownerReferences": [
-            {
-                "apiVersion": names.API_VERSION,
-                "kind": parent["kind"],
-                "name": parent["metadata"]["name"],
-                "uid": parent["metadata"]["uid"],
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
-        "labels": {name: value for name, value in labels.items() if name not in present},
+    reference = {
+        "apiVersion": names.API_VERSION,
+        "kind": parent["kind"],
+        "name": parent["metadata"]["name"],
+        "uid": parent["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
     }
-    before = {name: raw["metadata"].get(name, {}) for name in metadata}
-    patch = merge_patch(before, {**metadata, "labels": {**present, **metadata["labels"]}})
+    before = {"labels": present, "ownerReferences": raw["metadata"].get("ownerReferences", [])}
+    labels = {names.LABEL_NAME: raw["metadata"]["name"], **_inherited(parent), **present}
+    patch = merge_patch(before, {"labels": labels, "ownerReferences": [reference]})
     if not patch:
         return raw
     await _patch(context, resource, raw, {"metadata": patch})

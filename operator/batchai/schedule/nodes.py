@@ -58,8 +58,7 @@ def view(node: NodeObject) -> NodeView:
         owner = (labels.get(names.LABEL_CLUSTER_NAMESPACE, ""), labels[names.LABEL_CLUSTER])
     status = node.get("status", {})
     ready = any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in status.get("conditions", [])
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
     )
     return NodeView(
         name=node["metadata"]["name"],
@@ -76,9 +75,7 @@ def fits(node: NodeObject, spec: ClusterSpec) -> bool:
     labels = node["metadata"].get("labels", {})
     size: str = labels.get(names.INSTANCE_TYPE_LABEL, "")
     selector = spec.node_selector or {}
-    return size.lower() == spec.vm_size.lower() and all(
-        labels.get(key) == value for key, value in selector.items()
-    )
+    return size.lower() == spec.vm_size.lower() and all(labels.get(key) == value for key, value in selector.items())
 
 
 def membership(
@@ -97,7 +94,9 @@ def membership(
     by_worth = sorted(own, key=lambda node: (node.name in busy, node.usable, node.name))
     surplus = [node.name for node in by_worth[: len(own) - target]]
     return Membership(
-        (), tuple(name for name in surplus if name not in busy), frozenset(name for name in surplus if name in busy)
+        (),
+        tuple(name for name in surplus if name not in busy),
+        frozenset(name for name in surplus if name in busy),
     )
 
 

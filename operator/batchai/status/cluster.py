@@ -18,9 +18,7 @@ def orphan(cluster: Cluster, now: datetime) -> ClusterStatus:
     return status
 
 
-def observed(
-    cluster: Cluster, counts: NodeCounts, *, target: int, change: Membership, now: datetime
-) -> ClusterStatus:
+def observed(cluster: Cluster, counts: NodeCounts, *, target: int, change: Membership, now: datetime) -> ClusterStatus:
     """The status after a pass in which `change` was carried out.
 
     The cluster is `resizing` while it still has nodes that it must give back; fewer nodes than the target is

@@ -139,8 +139,7 @@ def observed(
         return Step(job.status, stop_pods=True)
     if master is None:
         if has_started(job):
-            problem = Problem("PodLost", "The job's pod vanished with its result", {})
-            return lost(job, problem, now)
+            return lost(job, Problem("PodLost", "The job's pod vanished with its result", {}), now)
         return Step(job.status)
     result = outcome(master)
     if result is not None:
@@ -207,9 +206,7 @@ def _running(job: Job, conditions: Sequence[Condition] | None, now: datetime) ->
     return _condition(job, result, RUNNING, True, "ContainersStarted", text, now)
 
 
-def _ended(
-    job: Job, state: ExecutionState, problem: Problem | None, exit_code: int | None, now: datetime
-) -> JobStatus:
+def _ended(job: Job, state: ExecutionState, problem: Problem | None, exit_code: int | None, now: datetime) -> JobStatus:
     moved = _move(job, job.status, state, now)
     info = moved.execution_info or ExecutionInfo()
     conditions = moved.conditions
@@ -217,9 +214,7 @@ def _ended(
     for kind in (WAITING, RUNNING, START_BLOCKED):
         if is_true(conditions, kind):
             conditions = _condition(job, conditions, kind, False, reason, message, now)
-    conditions = _condition(
-        job, conditions, SUCCEEDED if problem is None else FAILED, True, reason, message, now
-    )
+    conditions = _condition(job, conditions, SUCCEEDED if problem is None else FAILED, True, reason, message, now)
     return moved.model_copy(
         update={
             "queue_position": None,
@@ -238,9 +233,7 @@ def _ended(
 
 def _error(problem: Problem) -> JobError:
     details = [
-        ErrorDetail(name=name, value=shorten(value, _DETAIL_LIMIT))
-        for name, value in problem.details.items()
-        if value
+        ErrorDetail(name=name, value=shorten(value, _DETAIL_LIMIT)) for name, value in problem.details.items() if value
     ]
     return JobError(code=problem.code, message=shorten(problem.message, _DETAIL_LIMIT), details=details or None)
 
@@ -261,7 +254,7 @@ def _condition(
     job: Job,
     conditions: Sequence[Condition] | None,
     kind: str,
-    status: bool,  # noqa: FBT001 - reads as the condition is written
+    status: bool,
     reason: str,
     message: str,
     now: datetime,
@@ -275,4 +268,3 @@ def _condition(
         now=now,
         generation=job.metadata.generation,
     )
-

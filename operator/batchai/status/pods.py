@@ -134,7 +134,13 @@ def _infrastructure(pod: PodObject) -> Problem | None:
     for condition in status.get("conditions", []):
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             return Problem("NodePreempted", condition.get("message") or condition.get("reason", ""), {})
-    if status.get("reason") in {"Evicted", "NodeLost", "NodeShutdown", "Terminated", "UnexpectedAdmissionError"}:
+    if status.get("reason") in {
+        "Evicted",
+        "NodeLost",
+        "NodeShutdown",
+        "Terminated",
+        "UnexpectedAdmissionError",
+    }:
         return Problem("NodeLost", status.get("message") or status["reason"], {})
     if _stopped_by_deletion(pod):
         return Problem("PodDeleted", f"Pod {pod['metadata']['name']} was deleted while the job ran", {})

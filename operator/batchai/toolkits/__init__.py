@@ -27,4 +27,3 @@ def launch(job: JobSpec) -> Launch:
     if job.node_count != 1:
         raise SpecError("spec.nodeCount", "this version runs jobs on one node only: set it to 1")
     return TOOLKITS[name].launch(job)
-

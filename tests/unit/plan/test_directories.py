@@ -1,8 +1,8 @@
 import pytest
+from tests.unit.builders import SUBSCRIPTION, UID, job
+
 from batchai.errors import SpecError
 from batchai.plan.directories import JobIdentity, output_location, output_paths, stdouterr_path
-
-from tests.unit.builders import SUBSCRIPTION, UID, job
 
 IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "quickstart", "exp", "cntk_python_1", UID)
 SEGMENT = f"{SUBSCRIPTION}/ns/workspaces/quickstart/experiments/exp/jobs/cntk_python_1/{UID}"

@@ -1,10 +1,11 @@
 import pytest
+
 from batchai.api.mounts import MountVolumes
 from batchai.errors import SpecError
 from batchai.plan.mounts import blob_options, job_mounts, secret_names
 
 
-def volumes(**lists):  # noqa: ANN003, ANN201
+def volumes(**lists):
     return MountVolumes.model_validate(lists)
 
 
@@ -69,8 +70,14 @@ def test_old_blobfuse_options_are_translated() -> None:
 @pytest.mark.parametrize(
     ("lists", "field"),
     [
-        ({"unmanagedFileSystems": [{"mountCommand": "mount -t x", "relativeMountPath": "x"}]}, "unmanagedFileSystems"),
-        ({"azureFileShares": [FILE | {"azureFileUrl": "https://acc.file.core.windows.net/"}]}, "azureFileUrl"),
+        (
+            {"unmanagedFileSystems": [{"mountCommand": "mount -t x", "relativeMountPath": "x"}]},
+            "unmanagedFileSystems",
+        ),
+        (
+            {"azureFileShares": [FILE | {"azureFileUrl": "https://acc.file.core.windows.net/"}]},
+            "azureFileUrl",
+        ),
         ({"azureBlobFileSystems": [BLOB | {"mountOptions": "-o 'x"}]}, "mountOptions"),
     ],
 )

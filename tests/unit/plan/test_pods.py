@@ -1,13 +1,13 @@
 from typing import Any
 
 import pytest
+from kubernetes.client import V1Pod
+from tests.unit.builders import SUBSCRIPTION, UID, job
+
 from batchai.api.cluster import ClusterSpec
 from batchai.errors import SpecError
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, job_pods, memory_quantity
-from kubernetes.client import V1Pod
-
-from tests.unit.builders import SUBSCRIPTION, UID, job
 
 IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
 IMAGES = Images("launcher:1", {"cntkSettings": "cntk:1", "*": "base:1"})
@@ -91,7 +91,10 @@ def test_own_image_and_shared_memory() -> None:
     assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}} in pod["spec"]["volumes"]
 
 
-@pytest.mark.parametrize(("size", "quantity"), [("16gb", "16Gi"), ("512M", "512Mi"), ("64k", "64Ki"), ("1024", "1024"), ("7b", "7")])
+@pytest.mark.parametrize(
+    ("size", "quantity"),
+    [("16gb", "16Gi"), ("512M", "512Mi"), ("64k", "64Ki"), ("1024", "1024"), ("7b", "7")],
+)
 def test_docker_sizes(size: str, quantity: str) -> None:
     assert memory_quantity(size) == quantity
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from batchai.api.cluster import ClusterSpec
 from batchai.schedule.nodes import NodeCounts, count, fits, membership, view
 
@@ -25,7 +26,7 @@ def spec(**fields: Any) -> ClusterSpec:
     return ClusterSpec.model_validate({"workspace": "w", "vmSize": "STANDARD_NC6", **fields})
 
 
-def change(nodes: list[dict[str, Any]], target: int, busy: set[str] | None = None):  # noqa: ANN201
+def change(nodes: list[dict[str, Any]], target: int, busy: set[str] | None = None):
     return membership([view(item) for item in nodes], CLUSTER, target=target, busy=frozenset(busy or ()))
 
 

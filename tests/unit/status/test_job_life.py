@@ -2,13 +2,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.unit.builders import NOW, job, pod_raw
+
 from batchai.status import job as life
 from batchai.status.conditions import find, is_true
 
-from tests.unit.builders import NOW, job, pod_raw
 
-
-def running_job(**status: Any):  # noqa: ANN201
+def running_job(**status: Any):
     return job(
         status={
             "executionState": "running",
@@ -20,10 +20,8 @@ def running_job(**status: Any):  # noqa: ANN201
     )
 
 
-def observe(subject, *pods, failures=None, now=NOW):  # noqa: ANN001, ANN201
-    return life.observed(
-        subject, dict(enumerate(pods)), expected=1, mount_failures=failures or {}, now=now
-    )
+def observe(subject, *pods, failures=None, now=NOW):
+    return life.observed(subject, dict(enumerate(pods)), expected=1, mount_failures=failures or {}, now=now)
 
 
 def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]:
@@ -82,7 +80,8 @@ def test_image_problem_fails_after_the_grace_with_the_runtime_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("volume", "code"), [("azurefile-0", "AZFMountError"), ("blobfs-1", "BFSMountError"), ("x", "InternalError")]
+    ("volume", "code"),
+    [("azurefile-0", "AZFMountError"), ("blobfs-1", "BFSMountError"), ("x", "InternalError")],
 )
 def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None:
     failure = f'MountVolume.SetUp failed for volume "{volume}" : rpc error: code = Internal desc = no such share'

@@ -1,0 +1,69 @@
+"""The operator's process: settings, the Lease, then kopf until a signal or the loss of the Lease."""
+
+import asyncio
+import logging
+import sys
+from datetime import UTC, datetime
+
+import kopf
+
+from batchai.handlers import registry
+from batchai.kube.client import KubeClient
+from batchai.kube.lease import Lease, LeaseLost
+from batchai.kube.session import connect
+from batchai.reconcile.runtime import Runtime
+from batchai.settings import Settings
+
+_LEASE = "batchai-operator"
+_LIVENESS = "http://0.0.0.0:8080/healthz"
+
+_log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Runs until it is stopped (0) or loses the Lease (1)."""
+    connection = await connect()
+    client = KubeClient(connection.session, connection.server)
+    lease = Lease(
+        client,
+        namespace=settings.namespace,
+        name=_LEASE,
+        holder=settings.identity,
+        clock=lambda: datetime.now(UTC),
+    )
+    runtime = Runtime(client, settings)
+    try:
+        await lease.acquire()
+        await runtime.start()
+        keeping = asyncio.create_task(lease.keep())
+        stop = asyncio.Event()
+        keeping.add_done_callback(lambda _: stop.set())
+        await kopf.operator(
+            registry=registry(runtime, connection),
+            clusterwide=True,
+            standalone=True,
+            liveness_endpoint=_LIVENESS,
+            stop_flag=stop,
+        )
+        await runtime.stop()
+        if keeping.done():
+            keeping.result()
+        keeping.cancel()
+        await lease.release()
+    except LeaseLost as error:
+        _log.error("ending: %s", error)
+        return 1
+    finally:
+        await connection.session.close()
+    return 0
+
+
+def main() -> int:
+    """The container's command."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    return asyncio.run(run(Settings.from_environment()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

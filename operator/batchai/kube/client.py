@@ -1,0 +1,259 @@
+"""A small client: dicts in, dicts out, one session, errors by meaning. It knows no kind's fields."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+
+from batchai.api import names
+from batchai.errors import KubeApiError
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource of the API; group "" is the core group."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str = "", name: str = "", subresource: str | None = None) -> str:
+        """The URL path of the collection, or of one object, or of its subresource."""
+        parts = ["api" if not self.group else f"apis/{self.group}", self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/" + "/".join(parts)
+
+
+PODS = Resource("", "v1", "pods")
+NODES = Resource("", "v1", "nodes", namespaced=False)
+EVENTS = Resource("", "v1", "events")
+SECRETS = Resource("", "v1", "secrets")
+NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
+LEASES = Resource("coordination.k8s.io", "v1", "leases")
+WORKSPACES = Resource(names.GROUP, names.VERSION, "workspaces")
+CLUSTERS = Resource(names.GROUP, names.VERSION, "clusters")
+EXPERIMENTS = Resource(names.GROUP, names.VERSION, "experiments")
+JOBS = Resource(names.GROUP, names.VERSION, "jobs")
+FILESERVERS = Resource(names.GROUP, names.VERSION, "fileservers")
+KINDS = {
+    "Workspace": WORKSPACES,
+    "Cluster": CLUSTERS,
+    "Experiment": EXPERIMENTS,
+    "Job": JOBS,
+    "FileServer": FILESERVERS,
+}
+"""Our kinds by name."""
+
+_PAGE = 500
+_TRIES = 4
+_WATCH_SILENCE_SECONDS = 90.0
+"""A watch gets a bookmark about every minute; longer silence means a dead connection."""
+_MAX_EVENT_BYTES = 4 * 1024 * 1024
+
+
+class KubeApi(Protocol):
+    """What reconcilers need of the API. Every method raises KubeApiError."""
+
+    async def get(self, resource: Resource, name: str, *, namespace: str = "") -> Object:
+        """Reads an object."""
+
+    async def create(
+        self, resource: Resource, body: Mapping[str, Any], *, namespace: str = "", dry_run: bool = False
+    ) -> Object:
+        """Creates an object."""
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        namespace: str = "",
+        subresource: str | None = None,
+    ) -> Object:
+        """Applies a JSON merge patch; a resourceVersion or uid in its metadata is a precondition."""
+
+    async def delete(self, resource: Resource, name: str, *, namespace: str = "", uid: str | None = None) -> None:
+        """Deletes an object, only if it has this uid."""
+
+    async def exists_secret(self, namespace: str, name: str) -> bool:
+        """Whether a Secret exists."""
+
+
+class KubeClient:
+    """KubeApi over a session, and what informers need besides."""
+
+    def __init__(self, session: aiohttp.ClientSession, server: str, *, writes_in_flight: int = 32) -> None:
+        self._session = session
+        self._server = server.rstrip("/")
+        self._writes = asyncio.Semaphore(writes_in_flight)
+
+    async def get(self, resource: Resource, name: str, *, namespace: str = "") -> Object:
+        """Reads an object."""
+        return await self._request("GET", resource.path(namespace, name))
+
+    async def list(
+        self, resource: Resource, *, label_selector: str = "", field_selector: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects in all namespaces, page by page, and the resourceVersion to watch from."""
+        items: list[Object] = []
+        query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
+        while True:
+            page = await self._request("GET", resource.path(), query=query)
+            items += page["items"]
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                return items, metadata["resourceVersion"]
+            query["continue"] = metadata["continue"]
+
+    async def watch(
+        self, resource: Resource, version: str, *, label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """(type, object) of each change after a resourceVersion, bookmarks included, until the server ends it.
+
+        Raises KubeApiError with `gone` when the version is too old, and with status 0 when the connection is
+        lost or silent for too long.
+        """
+        query = _selectors(label_selector, field_selector) | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
+        try:
+            async with self._session.get(self._server + resource.path(), params=query, timeout=timeout) as response:
+                await _raise_for(response)
+                async for line in _lines(response.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _status_error(event["object"].get("code", 0), event["object"])
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise KubeApiError(0, "ConnectionLost", f"watch of {resource.plural}: {error}") from error
+
+    async def create(
+        self, resource: Resource, body: Mapping[str, Any], *, namespace: str = "", dry_run: bool = False
+    ) -> Object:
+        """Creates an object."""
+        query = {"dryRun": "All"} if dry_run else {}
+        return await self._write("POST", resource.path(namespace), body=body, query=query)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        namespace: str = "",
+        subresource: str | None = None,
+    ) -> Object:
+        """Applies a JSON merge patch; a resourceVersion or uid in its metadata is a precondition."""
+        return await self._write(
+            "PATCH",
+            resource.path(namespace, name, subresource),
+            body=body,
+            content="application/merge-patch+json",
+        )
+
+    async def delete(self, resource: Resource, name: str, *, namespace: str = "", uid: str | None = None) -> None:
+        """Deletes an object, only if it has this uid."""
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        await self._write("DELETE", resource.path(namespace, name), body=body)
+
+    async def exists_secret(self, namespace: str, name: str) -> bool:
+        """Whether a Secret exists, asked without the right to read any.
+
+        A dry run of creating one of that name answers "already exists" or would create it; so the operator
+        needs the verb `create` only, and no storage key ever reaches it.
+        """
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        try:
+            await self.create(SECRETS, body, namespace=namespace, dry_run=True)
+        except KubeApiError as error:
+            if error.already_exists:
+                return True
+            raise
+        return False
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any],
+        query: Mapping[str, str] | None = None,
+        content: str = "application/json",
+    ) -> Object:
+        async with self._writes:
+            return await self._request(method, path, query=query, body=body, content=content)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+    ) -> Object:
+        """One request; answers that ask to come back later (429, 503) are obeyed a few times."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", **({"Content-Type": content} if data is not None else {})}
+        for attempt in range(1, _TRIES + 1):
+            try:
+                async with self._session.request(
+                    method, self._server + path, params=query, data=data, headers=headers
+                ) as response:
+                    await _raise_for(response)
+                    answer: Object = await response.json()
+                    return answer
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise KubeApiError(0, "ConnectionLost", f"{method} {path}: {error}") from error
+            except KubeApiError as error:
+                if error.retry_after is None or attempt == _TRIES:
+                    raise
+                await asyncio.sleep(min(error.retry_after, 10.0))
+        raise AssertionError("unreachable")
+
+
+def _selectors(labels: str, fields: str) -> dict[str, str]:
+    return {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length up to a bound; readline() has a smaller one."""
+    pending = b""
+    async for chunk in content.iter_any():
+        *complete, pending = (pending + chunk).split(b"\n")
+        for line in complete:
+            if line:
+                yield line
+        if len(pending) > _MAX_EVENT_BYTES:
+            raise KubeApiError(0, "EventTooLarge", "a watch event is larger than 4 MiB")
+
+
+async def _raise_for(response: aiohttp.ClientResponse) -> None:
+    if response.status < 400:
+        return
+    try:
+        answer = await response.json(content_type=None)
+    except (ValueError, aiohttp.ClientError):
+        answer = {}
+    retry_after = response.headers.get("Retry-After", "")
+    seconds = float(retry_after) if retry_after.isdigit() and response.status in {429, 503} else None
+    raise _status_error(response.status, answer if isinstance(answer, dict) else {}, retry_after=seconds)
+
+
+def _status_error(status: int, answer: Mapping[str, Any], *, retry_after: float | None = None) -> KubeApiError:
+    message = answer.get("message") or f"HTTP status {status}"
+    return KubeApiError(status, answer.get("reason", ""), message, retry_after=retry_after)

@@ -1,0 +1,98 @@
+"""A slim informer: list, watch, and tell what changed, deletions that a broken watch missed included."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchai.errors import KubeApiError
+from batchai.kube.client import KubeClient, Resource
+from batchai.kube.store import Object, Store
+
+_log = logging.getLogger(__name__)
+_BACKOFF_SECONDS = (0.5, 30.0)
+
+Listener = Callable[[Object | None, Object | None], None]
+"""Called with (before, after); None for an object that was not there, or is not any more."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to watch, and what of each object to keep."""
+
+    resource: Resource
+    label_selector: str = ""
+    field_selector: str = ""
+    slim: Callable[[Object], Object] = lambda item: item
+
+
+class Informer:
+    """Keeps a Store in step with the API server."""
+
+    def __init__(self, client: KubeClient, selection: Selection, store: Store, listener: Listener) -> None:
+        self._client = client
+        self._selection = selection
+        self._listener = listener
+        self._heard = time.monotonic()
+        self.store = store
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the API server was heard last."""
+        return time.monotonic() - self._heard
+
+    async def sync(self) -> str:
+        """Lists once; the version to go on from. Objects that are known but not listed are gone."""
+        selection = self._selection
+        items, version = await self._client.list(
+            selection.resource,
+            label_selector=selection.label_selector,
+            field_selector=selection.field_selector,
+        )
+        self._heard = time.monotonic()
+        listed = {item["metadata"]["uid"] for item in items}
+        for known in self.store.items():
+            if known["metadata"]["uid"] not in listed:
+                self._removed(known)
+        for item in items:
+            self._changed(item)
+        return version
+
+    async def run(self, version: str) -> None:
+        """Follows from a version for ever; lists again when the server forgot it."""
+        selection = self._selection
+        delay, longest = _BACKOFF_SECONDS
+        while True:
+            try:
+                if not version:
+                    version = await self.sync()
+                async for kind, item in self._client.watch(
+                    selection.resource,
+                    version,
+                    label_selector=selection.label_selector,
+                    field_selector=selection.field_selector,
+                ):
+                    self._heard = time.monotonic()
+                    delay = _BACKOFF_SECONDS[0]
+                    version = item["metadata"]["resourceVersion"]
+                    if kind == "DELETED":
+                        self._removed(item)
+                    elif kind != "BOOKMARK":
+                        self._changed(item)
+            except KubeApiError as error:
+                _log.info("watch of %s ends: %s", selection.resource.plural, error)
+                version = "" if error.gone else version
+                await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                delay = min(delay * 2, longest)
+
+    def _changed(self, item: Object) -> None:
+        item = self._selection.slim(item)
+        before = self.store.get(item["metadata"].get("namespace", ""), item["metadata"]["name"])
+        if self.store.put(item):
+            self._listener(before, item)
+
+    def _removed(self, item: Object) -> None:
+        self.store.remove(item)
+        self._listener(item, None)

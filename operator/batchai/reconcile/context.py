@@ -1,0 +1,45 @@
+"""What every reconciler is given: the API, what is known of the cluster, the queue, the clock."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from batchai.kube.client import KubeApi
+from batchai.kube.store import ObjectStore, Store
+from batchai.reconcile.queue import WorkQueue
+from batchai.settings import Settings
+
+
+class Key(NamedTuple):
+    """One object of ours."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of a reconciler.
+
+    mount_failures: pod UID → message of the kubelet's last FailedMount event; subscription: the UID of the
+    kube-system namespace, which takes the place of the service's subscription id.
+    """
+
+    api: KubeApi
+    objects: ObjectStore
+    pods: Store
+    nodes: Store
+    mount_failures: Mapping[str, str]
+    queue: WorkQueue[Key]
+    settings: Settings
+    clock: Callable[[], datetime]
+    subscription: str
+
+
+class Reconciler(Protocol):
+    """Brings one object closer to its spec, from whatever state it is in."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass; seconds until the next one without an event, or None."""

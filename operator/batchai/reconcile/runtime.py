@@ -1,0 +1,186 @@
+"""Puts it together: what is seen goes to the stores and the queue, workers take keys to their reconcilers.
+
+Everything is listed before the first worker starts: a reconciler that saw half of the jobs could give a node
+away twice.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from batchai.api import names
+from batchai.errors import BatchAIError, KubeApiError
+from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, KubeClient
+from batchai.kube.informer import Informer, Selection
+from batchai.kube.store import Object, ObjectStore, Store
+from batchai.reconcile import group, routing
+from batchai.reconcile.cluster import ClusterReconciler
+from batchai.reconcile.context import Context, Key, Reconciler
+from batchai.reconcile.job import JobReconciler
+from batchai.reconcile.queue import WorkQueue
+from batchai.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The running operator, without its process."""
+
+    def __init__(self, client: KubeClient, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._objects = ObjectStore(KINDS)
+        self._failures: dict[str, str] = {}
+        self.queue: WorkQueue[Key] = WorkQueue(lambda: random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+        managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+        self._pods = Informer(client, Selection(PODS, managed, slim=_slim_pod), _pod_store(), self._pod_changed)
+        self._nodes = Informer(client, Selection(NODES, slim=_slim_node), Store(), self._node_changed)
+        mounts = "involvedObject.kind=Pod,reason=FailedMount"
+        self._events = Informer(client, Selection(EVENTS, field_selector=mounts), Store(), self._mount_failed)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Lists everything, then follows it and works."""
+        informers = (self._nodes, self._pods, self._events)
+        versions = [await informer.sync() for informer in informers]
+        for kind, resource in KINDS.items():
+            for item in (await self._client.list(resource))[0]:
+                self._objects.put(kind, {"kind": kind, **item})
+        reconcilers = await self._reconcilers()
+        self._add(routing.unfinished(self._objects, tuple(KINDS)))
+        self._tasks = [
+            *(
+                asyncio.create_task(informer.run(version), name=f"informer-{index}")
+                for index, (informer, version) in enumerate(zip(informers, versions, strict=True))
+            ),
+            *(
+                asyncio.create_task(self._work(reconcilers), name=f"worker-{index}")
+                for index in range(self._settings.workers)
+            ),
+            asyncio.create_task(self._resync(), name="resync"),
+        ]
+
+    async def stop(self) -> None:
+        """Ends all tasks; what they were at is found again at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def seen(self, kind: str, event: str | None, item: dict[str, Any]) -> None:
+        """An object of ours came, changed or went (`event` DELETED)."""
+        if event == "DELETED":
+            self._objects.remove(kind, item)
+        elif not self._objects.put(kind, item):
+            return
+        self._add(routing.of_object(kind, item, self._objects))
+
+    def health(self) -> dict[str, float]:
+        """Figures for probes: keys that wait, the age of the oldest in seconds, the informers' longest silence."""
+        silence = max(informer.silence for informer in (self._pods, self._nodes, self._events))
+        return {"queue": len(self.queue), "oldest": self.queue.oldest(), "silence": silence}
+
+    async def _reconcilers(self) -> dict[str, Reconciler]:
+        system = await self._client.get(NAMESPACES, "kube-system")
+        context = Context(
+            api=self._client,
+            objects=self._objects,
+            pods=self._pods.store,
+            nodes=self._nodes.store,
+            mount_failures=self._failures,
+            queue=self.queue,
+            settings=self._settings,
+            clock=lambda: datetime.now(UTC),
+            subscription=system["metadata"]["uid"],
+        )
+        return {
+            "Workspace": group.WorkspaceReconciler(context),
+            "Experiment": group.experiments(context),
+            "FileServer": group.file_servers(context),
+            "Cluster": ClusterReconciler(context),
+            "Job": JobReconciler(context),
+        }
+
+    async def _work(self, reconcilers: dict[str, Reconciler]) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                again = await reconcilers[key.kind].reconcile(key)
+            except KubeApiError as error:
+                # 409: somebody was quicker; the newer object is on its way here.
+                level = logging.DEBUG if error.status == 409 else logging.WARNING
+                _log.log(level, "%s %s/%s: %s", *key, error)
+                self.queue.retry(key)
+            except BatchAIError as error:
+                _log.warning("%s %s/%s: %s", *key, error)
+                self.queue.retry(key)
+            except Exception:  # noqa: BLE001 - a worker outlives every mistake in a reconciler
+                _log.exception("%s %s/%s: unexpected", *key)
+                self.queue.retry(key)
+            else:
+                self.queue.forget(key)
+                if again is not None:
+                    self.queue.add_after(key, again)
+            finally:
+                self.queue.done(key)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            self._add(routing.unfinished(self._objects, tuple(KINDS)))
+
+    def _add(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.queue.add(key)
+
+    def _pod_changed(self, before: Object | None, after: Object | None) -> None:
+        if after is None and before is not None:
+            self._failures.pop(before["metadata"]["uid"], None)
+        self._add(routing.of_pod(before, after))
+
+    def _node_changed(self, before: Object | None, after: Object | None) -> None:
+        self._add(routing.of_node(before, after, self._objects))
+
+    def _mount_failed(self, _before: Object | None, after: Object | None) -> None:
+        """Keeps the message while the pod exists; the event's own end (an hour later) changes nothing."""
+        if after is None:
+            return
+        involved = after["involvedObject"]
+        pod = self._pods.store.get(involved.get("namespace", ""), involved["name"])
+        if pod is None or pod["metadata"]["uid"] != involved.get("uid"):
+            return
+        self._failures[involved["uid"]] = after.get("message", "")
+        self._add(routing.of_pod(pod, pod))
+
+
+def _pod_store() -> Store:
+    def by(label: str) -> Any:
+        return lambda pod: f"{pod['metadata']['namespace']}/{pod['metadata']['labels'].get(label, '')}"
+
+    return Store({"job": by(names.LABEL_JOB), "cluster": by(names.LABEL_CLUSTER)})
+
+
+def _slim_pod(pod: Object) -> Object:
+    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+    return {"metadata": metadata, "status": pod.get("status", {})}
+
+
+def _slim_node(node: Object) -> Object:
+    """A node without what changes at each heartbeat."""
+    metadata = node["metadata"]
+    kept = ("name", "uid", "resourceVersion", "labels")
+    status = node.get("status", {})
+    return {
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {"unschedulable": node.get("spec", {}).get("unschedulable", False)},
+        "status": {
+            "allocatable": {
+                name: value for name, value in status.get("allocatable", {}).items() if name == names.GPU_RESOURCE
+            },
+            "conditions": [
+                {"type": condition["type"], "status": condition["status"]} for condition in status.get("conditions", [])
+            ],
+        },
+    }

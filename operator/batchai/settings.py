@@ -1,0 +1,40 @@
+"""What an installation can choose, read from the environment once at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's settings.
+
+    launcher_image: the image that the init container of every job copies the launcher from.
+    default_images: settings field of a toolkit → image of jobs without containerSettings; "*" for the others.
+    namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
+    workers: reconciles at the same time. resync_seconds: how often everything that is not finished is looked
+    at without a reason.
+    """
+
+    launcher_image: str
+    default_images: Mapping[str, str]
+    namespace: str
+    identity: str
+    workers: int = 16
+    resync_seconds: float = 600.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME.
+
+        Raises KeyError naming the variable if one is missing.
+        """
+        return cls(
+            launcher_image=environment["BATCHAI_LAUNCHER_IMAGE"],
+            default_images={
+                "cntkSettings": environment["BATCHAI_DEFAULT_IMAGE_CNTK"],
+                "*": environment["BATCHAI_DEFAULT_IMAGE"],
+            },
+            namespace=environment["POD_NAMESPACE"],
+            identity=environment["POD_NAME"],
+        )

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# images.sh [NAME…]: builds the images whose inputs changed, and loads into the nodes those that they lack.
+set -euo pipefail
+# shellcheck source=tests/kind/env.sh
+source "$(dirname "$0")/env.sh"
+here=$repository/tests/kind
+
+main() {
+  lock images
+  [ $# -gt 0 ] || set -- operator launcher cntk azure
+  local name
+  for name in "$@"; do "$name"; done
+}
+
+operator() {
+  image batchai/operator:0.1.0 operator/Dockerfile . debian:bookworm-slim \
+    operator/Dockerfile operator/batchai requirements.lock .dockerignore
+}
+
+launcher() { image batchai/launcher:0.1.0 launcher/Dockerfile launcher debian:bookworm-slim launcher; }
+
+cntk() {
+  image batchai/cntk:2.7-cpu trainer-image/Dockerfile trainer-image python:3.6-slim-bullseye trainer-image/Dockerfile
+}
+
+azure() { image batchai-test/azure:dev tests/azure/Dockerfile tests/azure debian:bookworm-slim tests/azure; }
+
+# image TAG DOCKERFILE CONTEXT BASE INPUT…
+image() {
+  local tag=$1 dockerfile=$2 context=$3 base=$4 inputs label=batchai.dev/inputs
+  shift 4
+  "$here/base-images.sh" "$base"
+  inputs=$(hash_of "$@")-$(docker image inspect --format '{{.Id}}' "$base" | cut -c8-19)
+  if [ "$(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$tag" 2>/dev/null)" != "$inputs" ]; then
+    say "building $tag"
+    # The classic builder and the host's network work with every engine and need no plugin.
+    DOCKER_BUILDKIT=0 docker build --network host --label "$label=$inputs" -t "$tag" \
+      -f "$repository/$dockerfile" "$repository/$context" >"$build/build.log" 2>&1 || {
+      tail -n 30 "$build/build.log" >&2
+      fail "$tag did not build (the whole log: $build/build.log)"
+    }
+  fi
+  load "$tag"
+}
+
+# Into every node whose image of that tag is another one.
+load() {
+  local tag=$1 id node lacking=()
+  id=$(docker image inspect --format '{{.Id}}' "$tag")
+  for node in $(kind get nodes --name "$CLUSTER" 2>/dev/null); do
+    [ "$(docker exec "$node" cat "/kind/images/${tag//[:\/]/_}" 2>/dev/null)" = "$id" ] || lacking+=("$node")
+  done
+  [ ${#lacking[@]} -gt 0 ] || return 0
+  say "loading $tag"
+  kind load docker-image "$tag" --name "$CLUSTER" --nodes "$(IFS=, && echo "${lacking[*]}")" 2>&1 | tail -n 1 >&2
+  # What a node was given is noted on it: the note goes with the node.
+  for node in "${lacking[@]}"; do
+    docker exec "$node" sh -c "mkdir -p /kind/images && echo $id > '/kind/images/${tag//[:\/]/_}'"
+  done
+}
+
+main "$@"
