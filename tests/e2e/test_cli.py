@@ -59,8 +59,9 @@ class Cli:
     def place(self) -> list[str]:
         return ["-g", self.group, "-w", "Work_Space", "-e", "exp"]
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "batchai.cli", *arguments]
+    def start(self, words: str, *more: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Starts a command; only its first argument comes apart at spaces."""
+        command = [sys.executable, "-m", "batchai.cli", *words.split(), *more]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(command, env=self.environ, **{**pipes, **options})
 
@@ -97,46 +98,46 @@ def cli(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         shares.create_share(cli.group)
     with BlobServiceClient.from_connection_string(connection) as blobs:
         blobs.create_container(cli.group)
-    cli.run("group", "create", "-n", cli.group, "-l", "eastus")
-    cli.run("workspace", "create", "-g", cli.group, "-n", "Work_Space")
-    cli.run(*f"cluster create -n nc6 -g {cli.group} -w Work_Space -s Standard_NC6 -t 1".split())
-    cli.run("experiment", "create", "-g", cli.group, "-w", "Work_Space", "-n", "exp")
+    cli.run(f"group create -n {cli.group} -l eastus")
+    cli.run(f"workspace create -g {cli.group} -n Work_Space")
+    cli.run(f"cluster create -n nc6 -g {cli.group} -w Work_Space -s Standard_NC6 -t 1")
+    cli.run(f"experiment create -g {cli.group} -w Work_Space -n exp")
     yield cli
-    cli.run("group", "delete", "-n", cli.group, "-y")
+    cli.run(f"group delete -n {cli.group} -y")
 
 
 def test_workspaces(cli: Cli) -> None:
-    shown = cli.json("workspace", "show", "-g", cli.group, "-n", "Work_Space")
+    shown = cli.json("workspace show -g", cli.group, "-n", "Work_Space")
     assert shown["provisioningState"] == "succeeded"
     assert shown["location"] == "eastus"
-    names = cli.run("workspace", "list", "-g", cli.group, "--query", "[].name", "-o", "tsv")[0]
+    names = cli.run("workspace list -g", cli.group, "--query", "[].name", "-o", "tsv")[0]
     assert names == "Work_Space\n"
-    _, err = cli.run("workspace", "create", "-g", cli.group, "-n", "Work_Space", code=1)
+    _, err = cli.run("workspace create -g", cli.group, "-n", "Work_Space", code=1)
     assert "already exists" in err
-    table = cli.run("workspace", "list", "-g", cli.group, "-o", "table")[0].splitlines()
+    table = cli.run("workspace list -g", cli.group, "-o", "table")[0].splitlines()
     assert table[0].split("  ")[0] == "Name"
     assert table[2].split() == ["Work_Space", cli.group, "eastus", "succeeded"]
 
 
 def test_clusters(cli: Cli) -> None:
     place = ["-g", cli.group, "-w", "Work_Space"]
-    made = cli.json(*"cluster create -n second -s Standard_NC6 --min 0 --max 0".split(), *place)
+    made = cli.json("cluster create -n second -s Standard_NC6 --min 0 --max 0", *place)
     assert made["scaleSettings"]["manual"]["targetNodeCount"] == 0
     assert made["provisioningState"] == "succeeded"
-    assert cli.json("cluster", "list", *place, "--query", "[].vmSize") == ["STANDARD_NC6"] * 2
-    cli.run("cluster", "delete", "-n", "second", *place, "--yes")
-    _, err = cli.run("cluster", "show", "-n", "second", *place, code=3)
+    assert cli.json("cluster list", *place, "--query", "[].vmSize") == ["STANDARD_NC6"] * 2
+    cli.run("cluster delete -n second", *place, "--yes")
+    _, err = cli.run("cluster show -n second", *place, code=3)
     assert err.startswith("ERROR: cluster 'second' does not exist in workspace 'Work_Space'")
 
 
 def test_deleting_an_experiment_deletes_its_jobs(cli: Cli) -> None:
     place = ["-g", cli.group, "-w", "Work_Space"]
-    cli.run("experiment", "create", "-n", "gone", *place)
+    cli.run("experiment create -n gone", *place)
     path = cli.folder / "gone.json"
     path.write_text(JOB % ('"true"', IMAGE, cli.group, cli.group))
-    job = ["job", "create", "-n", "numbers", "-c", "nc6", *place, "-e", "gone", "-f", str(path)]
+    job = ["job create -n numbers -c nc6", *place, "-e", "gone", "-f", str(path)]
     assert "/experiments/gone/jobs/numbers" in cli.json(*job)["id"]
-    cli.run("experiment", "delete", "-n", "gone", *place, "-y")
+    cli.run("experiment delete -n gone", *place, "-y")
     left = subprocess.run(
         ["kubectl", "get", "jobs.batchai.dev", "-n", cli.group, "-l", "batchai.dev/experiment=gone", "-o", "name"],
         check=True,
@@ -146,20 +147,20 @@ def test_deleting_an_experiment_deletes_its_jobs(cli: Cli) -> None:
 
 
 def test_confirmation_is_asked_for_and_heard(cli: Cli) -> None:
-    arguments = ["experiment", "delete", "-n", "asked", "-g", cli.group, "-w", "Work_Space"]
-    cli.run("experiment", "create", "-n", "asked", "-g", cli.group, "-w", "Work_Space")
-    _, err = cli.run(*arguments, code=1)
+    place = ["-n", "asked", "-g", cli.group, "-w", "Work_Space"]
+    cli.run("experiment create", *place)
+    _, err = cli.run("experiment delete", *place, code=1)
     assert "--yes" in err
     for answer, code in ((b"n\n", 1), (b"y\n", 0)):
         primary, secondary = pty.openpty()
         os.write(primary, answer)
-        with cli.start(*arguments, stdin=secondary) as process:
+        with cli.start("experiment delete", *place, stdin=secondary) as process:
             _, said = process.communicate(timeout=120)
         os.close(primary)
         os.close(secondary)
         assert process.returncode == code
         assert b"Are you sure you want to perform this operation? (y/n): " in said
-    cli.run("experiment", "show", *arguments[2:], code=3)
+    cli.run("experiment show", *place, code=3)
 
 
 def test_a_job_from_its_file_to_its_downloaded_model(cli: Cli) -> None:
@@ -172,27 +173,27 @@ def test_a_job_from_its_file_to_its_downloaded_model(cli: Cli) -> None:
     [share] = made["mountVolumes"]["azureFileShares"]
     assert share["azureFileUrl"] == f"https://{account}.file.core.windows.net/{cli.group}"
     assert made["toolType"] == "custom"
-    waited = cli.run("job", "wait", "-n", "From_File", *cli.place, "--interval", "1")[1]
+    waited = cli.run("job wait -n From_File", *cli.place, "--interval", "1")[1]
     assert "Job state: succeeded" in waited
-    shown = cli.json("job", "show", "-n", "From_File", *cli.place)
+    shown = cli.json("job show -n From_File", *cli.place)
     assert shown["executionInfo"]["exitCode"] == 0
-    segment = cli.json("job", "show", "-n", "From_File", *cli.place, "--query", "jobOutputDirectoryPathSegment")
+    segment = cli.json("job show -n From_File", *cli.place, "--query", "jobOutputDirectoryPathSegment")
     assert re.fullmatch(
         rf"[0-9a-f-]{{36}}/{cli.group}/workspaces/Work_Space/experiments/exp/jobs/From_File/[0-9a-f-]{{36}}",
         segment,
     )
-    folder, model = cli.json("job", "file", "list", "-j", "From_File", *cli.place, "-d", "MODEL")
+    folder, model = cli.json("job file list -j From_File", *cli.place, "-d", "MODEL")
     assert (folder["name"], folder["isDirectory"], folder["downloadUrl"]) == ("deep", True, None)
     assert (model["name"], model["contentLength"], model["fileType"]) == ("my model.dnn", 5, "file")
     assert urllib.request.urlopen(model["downloadUrl"]).read().decode() == "wörd"  # noqa: S310
     forged = model["downloadUrl"].replace("model.dnn", "model.dmm")
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(forged)  # noqa: S310
-    names = cli.json("job", "file", "list", "-j", "From_File", *cli.place, "--query", "[].name")
+    names = cli.json("job file list -j From_File", *cli.place, "--query", "[].name")
     assert names == ["execution.log", "stderr.txt", "stdout.txt"]
-    _, err = cli.run("job", "file", "list", "-j", "From_File", *cli.place, "-d", "NONE", code=2)
+    _, err = cli.run("job file list -j From_File", *cli.place, "-d", "NONE", code=2)
     assert "'NONE'; it has MODEL, stdouterr" in err
-    row = cli.run("job", "list", *cli.place, "-o", "table")[0].splitlines()[2].split()
+    row = cli.run("job list", *cli.place, "-o", "table")[0].splitlines()[2].split()
     assert row == ["From_File", "nc6", cli.group, "Work_Space", "custom", "1", "succeeded", "0"]
     secret = json.loads(
         subprocess.run(
@@ -210,7 +211,7 @@ def test_stream_misses_no_byte(cli: Cli) -> None:
         f"for s in 0 1 2 3 4 5 6 7 8 9; do seq -f 'line %.0f' $((s*{burst}+1)) $((s*{burst}+{burst})); "
         "[ $s = 9 ] || sleep 1; done",
     )
-    stream = ["job", "file", "stream", "-j", "numbers", *cli.place, "-f", "stdout.txt"]
+    stream = ["job file stream -j numbers", *cli.place, "-f", "stdout.txt"]
     with cli.start(*stream) as process:
         out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err.decode()
@@ -221,20 +222,20 @@ def test_stream_misses_no_byte(cli: Cli) -> None:
     assert again.encode() == out
     _, said = cli.run(*stream[:-1], "none.txt", code=3)
     assert 'The file "none.txt" not found for the completed job.' in said
-    cli.run("job", "delete", "-n", "numbers", *cli.place, "-y")
-    cli.run("job", "show", "-n", "numbers", *cli.place, code=3)
+    cli.run("job delete -n numbers", *cli.place, "-y")
+    cli.run("job show -n numbers", *cli.place, code=3)
 
 
 def test_wait_exits_with_the_jobs_code_and_terminate_ends_it(cli: Cli) -> None:
     cli.submit("fails", "echo broken >&2; exit 7")
-    _, err = cli.run("job", "wait", "-n", "fails", *cli.place, "--interval", "1", code=7)
+    _, err = cli.run("job wait -n fails", *cli.place, "--interval", "1", code=7)
     assert "JobFailed" in err
     cli.submit("long", "sleep 600")
-    cli.run("job", "terminate", "-n", "long", *cli.place, "-y")
-    ended = cli.json("job", "show", "-n", "long", *cli.place)
+    cli.run("job terminate -n long", *cli.place, "-y")
+    ended = cli.json("job show -n long", *cli.place)
     assert ended["executionState"] == "failed"
     assert ended["executionInfo"]["errors"][0]["code"] == "JobTerminated"
-    cli.run("job", "wait", "-n", "long", *cli.place, code=255)
+    cli.run("job wait -n long", *cli.place, code=255)
 
 
 def test_bad_files_are_answered_in_one_sentence(cli: Cli) -> None:
@@ -247,6 +248,6 @@ def test_bad_files_are_answered_in_one_sentence(cli: Cli) -> None:
         ),
     ):
         path.write_text(json.dumps({"properties": properties}))
-        create = ["job", "create", "-n", "bad", "-c", "nc6", *cli.place, "-f", str(path)]
+        create = ["job create -n bad -c nc6", *cli.place, "-f", str(path)]
         _, err = cli.run(*create, code=2)
         assert err.splitlines()[0].startswith(sentence.format(path=path))

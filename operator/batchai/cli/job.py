@@ -77,12 +77,12 @@ def create(args: Namespace, session: Session) -> Object:
         created = lookup.create(session, JOB, path, body, file.secrets(name, path.namespace))
     if not args.no_wait:
         created = lookup.provisioned(session, JOB, created)
-    return _shape(session, created)
+    return _told(session, created)
 
 
 def show(args: Namespace, session: Session) -> Object:
     """One job."""
-    return _shape(session, lookup.find(session, JOB, job_path(args, args.name)))
+    return _told(session, lookup.find(session, JOB, job_path(args, args.name)))
 
 
 def list_all(args: Namespace, session: Session) -> list[Object]:
@@ -176,15 +176,17 @@ def find_cluster(session: Session, path: Path, reference: str | None) -> Object:
     return lookup.find(session, CLUSTER, Path(path.namespace, workspace, name=name))
 
 
-def _shape(session: Session, item: Object) -> Object:
-    metadata, spec = item["metadata"], item["spec"]
-    cluster = session.find_named(kube.CLUSTERS, metadata["namespace"], spec["cluster"])
+def _told(session: Session, item: Object) -> Object:
+    """One job as az prints it; what it waits for, which az never knew, is said beside it."""
+    if execution_state(item) == "queued" and (reason := _reason(item)):
+        session.say(f"The job is queued{reason}.")
+    cluster = session.find_named(kube.CLUSTERS, item["metadata"]["namespace"], item["spec"]["cluster"])
     return shapes.job(item, lookup.subscription(session), cluster)
 
 
 def _reason(item: Object) -> str:
-    waiting = item.get("status", {}).get("waiting") or {}
-    return f" ({waiting['message']})" if waiting.get("message") else ""
+    message = (item.get("status", {}).get("waiting") or {}).get("message", "").rstrip(".")
+    return f": {message}" if message else ""
 
 
 def _row(job: dict[str, Any]) -> Row:

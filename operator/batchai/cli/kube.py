@@ -127,7 +127,9 @@ class HttpKube:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with the library of `connect`
+        # Both come with the library of `connect`.
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         request = self._client.param_serialize(
             method,
@@ -140,7 +142,7 @@ class HttpKube:
         try:
             response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
             text = response.read()
-        except HTTPError as error:
+        except (HTTPError, ApiException) as error:  # the latter for TLS
             host = self._client.configuration.host
             raise KubeApiError(0, "Unreachable", f"the Kubernetes API at {host} cannot be reached") from error
         if not 200 <= response.status <= 299:

@@ -316,7 +316,14 @@ def test_wait_tells_what_a_queued_job_waits_for(terminal: Terminal) -> None:
     terminal.sleeping = lambda: set_status(terminal, executionState="succeeded", waiting=None)
     with pytest.raises(SystemExit):
         terminal.run(f"job wait -n cntk_python_1 {PLACE}")
-    assert "Job state: queued (no idle node)" in terminal.said
+    assert "Job state: queued: no idle node" in terminal.said
+
+
+def test_a_queued_job_says_what_it_waits_for(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+    set_status(terminal, executionState="queued", waiting={"reason": "NoNodes", "message": "no idle node."})
+    assert "waiting" not in terminal.run(f"job show -n cntk_python_1 {PLACE}")
+    assert terminal.said == ["The job is queued: no idle node."]
 
 
 def test_wait_for_a_job_that_is_deleted(terminal: Terminal) -> None:
