@@ -54,14 +54,13 @@ class ClusterFile:
             }
         if setup:
             spec["nodeSetup"] = setup
-        configfile.check(ClusterSpec, spec, self.source)
         return spec
 
 
 def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], str]) -> ClusterFile:
     """The file of -f, if there is one, under what the options say (Batch AI reference §8).
 
-    Raises UsageProblem for what it cannot read, and for a cluster without VM size or size.
+    Raises UsageProblem for what it cannot read, for what no cluster can be, and for one without size.
     """
     source = options["config_file"]
     properties = configfile.read(source) if source else {}
@@ -89,6 +88,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
     ):
         if name not in properties:
             raise UsageProblem(f"the cluster has no {name}.", remedy)
+    configfile.check(ClusterSpec, {**properties, "workspace": "w"}, source or "options")
     return ClusterFile(source or "options", properties, warnings)
 
 

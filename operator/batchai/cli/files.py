@@ -15,8 +15,8 @@ from batchai.cli.kube import Object
 from batchai.cli.lookup import JOB
 from batchai.cli.output import Row
 from batchai.cli.problems import NotFound
-from batchai.cli.session import Session
-from batchai.errors import KubeApiError, StorageError
+from batchai.cli.session import Session, api_outage
+from batchai.errors import BatchAIError, StorageError
 from batchai.plan.directories import JobIdentity, StorageLocation, output_location
 from batchai.storage.account import StorageAccount
 from batchai.storage.directory import Directory, join
@@ -26,8 +26,6 @@ T = TypeVar("T")
 DEFAULT_EXPIRY = 60
 """Minutes that a download URL works."""
 POLL_SECONDS = 1.0
-OUTAGE_SECONDS = 60
-"""How long the cluster or the storage may be out of reach before a stream gives up."""
 QUIET_READS = {"file": 1, "blob": 4}
 """Reads after a job's end that must find nothing new: a blob appears when its writer's cache lets it go."""
 
@@ -101,11 +99,19 @@ def stream(args: Namespace, session: Session) -> None:
     with session.directory(location, account) as directory:
         notices = _Notices(session, directory, path, args.file_name)
         follower = Follower(directory, path, session.out, notices)
+
+        def may_pass(error: BatchAIError) -> bool:
+            # Storage that never answered is not out of order but wrong (its key, its name): said at once.
+            return api_outage(error) or (isinstance(error, StorageError) and follower.found)
+
+        def patiently(action: Callable[[], T], /) -> T:
+            return session.patiently(action, may_pass)
+
         follower.follow(
             over,
             lambda: session.sleep(POLL_SECONDS),
             quiet=QUIET_READS[location.kind],
-            patiently=_Patience(session, follower),
+            patiently=patiently,
         )
     if not follower.found:
         raise NotFound(f'The file "{args.file_name}" not found for the completed job.')
@@ -134,32 +140,6 @@ class _Notices:
         self._session.say(f'The file "{self._name}" was written anew. Streaming it from its beginning.')
 
 
-class _Patience:
-    """Calls again for a while what an outage of the cluster or the storage made fail.
-
-    Storage that never answered is not out of order but wrong (its key, its name): that is said at once.
-    """
-
-    def __init__(self, session: Session, follower: Follower) -> None:
-        self._session = session
-        self._follower = follower
-
-    def __call__(self, action: Callable[[], T], /) -> T:
-        deadline = self._session.clock() + OUTAGE_SECONDS
-        while True:
-            try:
-                return action()
-            except (KubeApiError, StorageError) as error:
-                if not self._may_pass(error) or self._session.clock() >= deadline:
-                    raise
-            self._session.sleep(POLL_SECONDS)
-
-    def _may_pass(self, error: KubeApiError | StorageError) -> bool:
-        if isinstance(error, KubeApiError):
-            return error.status in (0, 429) or error.status >= 500
-        return self._follower.found
-
-
 def _storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLocation, StorageAccount]:
     """Where an output directory of a job lies, and the account to read it with."""
     job = Job.model_validate(item)
@@ -179,9 +159,9 @@ def _identity(session: Session, item: Object) -> JobIdentity:
     return JobIdentity(
         lookup.subscription(session),
         metadata["namespace"],
-        lookup.label(item, names.LABEL_WORKSPACE),
-        lookup.label(item, names.LABEL_EXPERIMENT),
-        lookup.azure_name(item),
+        shapes.label(item, names.LABEL_WORKSPACE),
+        shapes.label(item, names.LABEL_EXPERIMENT),
+        shapes.azure_name(item),
         metadata["uid"],
     )
 

@@ -56,7 +56,8 @@ def show(args: Namespace, session: Session) -> Object:
 def list_groups(_args: Namespace, session: Session) -> list[Object]:
     """The namespaces that `create` made."""
     found = session.kube.list(kube.NAMESPACES, None, _OURS)
-    return [_shape(item, subscription(session)) for item in found]
+    subscription_id = subscription(session)
+    return [_shape(item, subscription_id) for item in found]
 
 
 def delete(args: Namespace, session: Session) -> None:

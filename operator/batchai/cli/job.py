@@ -10,7 +10,6 @@ from batchai.cli.lookup import CLUSTER, EXPERIMENT, JOB, Path
 from batchai.cli.output import Row
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.cli.session import DELETE_SECONDS, Session
-from batchai.errors import KubeApiError
 
 FINISHED = frozenset({"succeeded", "failed"})
 
@@ -137,12 +136,10 @@ def wait(args: Namespace, session: Session) -> None:
         if state in FINISHED:
             break
         session.sleep(args.interval)
-        try:
-            item = session.kube.get(JOB.resource, path.namespace, name)
-        except KubeApiError as error:
-            if error.not_found:
-                raise NotFound(f"job '{path.name}' was deleted while it was waited for.") from error
-            raise
+        found = session.patiently(lambda: session.find_named(JOB.resource, path.namespace, name))
+        if found is None:
+            raise NotFound(f"job '{path.name}' was deleted while it was waited for.")
+        item = found
     if state == "succeeded":
         raise SystemExit(0)
     for problem in info.get("errors") or []:

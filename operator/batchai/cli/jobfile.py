@@ -46,7 +46,6 @@ class JobFile:
         """The Job's spec: Kubernetes names of job, experiment and cluster, Secrets in the place of values.
 
         `accounts`: storage account → Secret.
-        Raises UsageProblem with file and field for what a job cannot be.
         """
         spec = {**self.properties, "experiment": experiment, "cluster": cluster}
         if "mountVolumes" in spec:
@@ -59,7 +58,6 @@ class JobFile:
             credentials = {**secrets.without_key(source["credentials"], "password"), **reference}
             source = {**source, "credentials": credentials}
             spec["containerSettings"] = {**spec["containerSettings"], "imageSourceRegistry": source}
-        configfile.check(JobSpec, spec, self.source)
         return spec
 
     def _registry(self) -> Properties:
@@ -79,7 +77,7 @@ def _registry_name(job: str) -> str:
 def read(path: str, options: Mapping[str, Any], given: Given) -> JobFile:
     """The file at `path` with what the options add: mounts, environment variables.
 
-    Raises UsageProblem with file and place for what it cannot read or complete.
+    Raises UsageProblem with file and field for what it cannot read or complete, and for what no job can be.
     """
     properties = configfile.read(path)
     cluster = properties.pop("cluster", None)
@@ -94,6 +92,7 @@ def read(path: str, options: Mapping[str, Any], given: Given) -> JobFile:
     if options["env"]:
         variables = [_variable(text) for text in options["env"]]
         properties["environmentVariables"] = [*properties.get("environmentVariables", []), *variables]
+    configfile.check(JobSpec, {**properties, "experiment": "e", "cluster": "c"}, path)
     return JobFile(path, properties, warnings, cluster.get("id") if isinstance(cluster, dict) else cluster)
 
 

@@ -13,12 +13,14 @@ from batchai.cli import kube
 from batchai.cli.kube import Object, Resource
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.cli.session import CREATE_SECONDS, DELETE_SECONDS, Session
+from batchai.cli.shapes import azure_name, label
 from batchai.errors import KubeApiError
 from batchai.plan.naming import resource_name, unique_resource_name
 
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 
 _AZURE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _LABELS = (names.LABEL_WORKSPACE, names.LABEL_EXPERIMENT, names.LABEL_NAME)
 
 
@@ -63,7 +65,7 @@ class Path:
 
 def find(session: Session, kind: Kind, path: Path) -> Object:
     """The resource at `path`. Raises NotFound with what is missing: namespace, parent or resource."""
-    found = session.kube.list(kind.resource, path.namespace, path.labels)
+    found = _labelled(session, kind, path)
     if found:
         return found[0]
     _check_parents(session, path)
@@ -72,21 +74,27 @@ def find(session: Session, kind: Kind, path: Path) -> Object:
 
 def list_in(session: Session, kind: Kind, path: Path) -> list[Object]:
     """The resources of a kind below `path`, ordered by name; NotFound if a part of the path is missing."""
-    found = session.kube.list(kind.resource, path.namespace or None, path.labels)
+    found = _labelled(session, kind, path)
     if not found and path.namespace:
         _check_parents(session, path)
     return sorted(found, key=lambda item: (item["metadata"]["namespace"], azure_name(item)))
+
+
+def _labelled(session: Session, kind: Kind, path: Path) -> list[Object]:
+    if not all(_LABEL_VALUE.fullmatch(value) for value in path.labels.values()):
+        return []  # nothing can have such a name, and the API would not understand the question
+    return session.kube.list(kind.resource, path.namespace or None, path.labels)
 
 
 def _check_parents(session: Session, path: Path) -> None:
     check_group(session, path.namespace)
     if path.workspace:
         above = Path(path.namespace, name=path.workspace)
-        if not session.kube.list(WORKSPACE.resource, path.namespace, above.labels):
+        if not _labelled(session, WORKSPACE, above):
             raise _missing(WORKSPACE, above)
     if path.experiment:
         above = Path(path.namespace, path.workspace, name=path.experiment)
-        if not session.kube.list(EXPERIMENT.resource, path.namespace, above.labels):
+        if not _labelled(session, EXPERIMENT, above):
             raise _missing(EXPERIMENT, above)
 
 
@@ -111,16 +119,6 @@ def check_group(session: Session, namespace: str) -> None:
             raise
 
 
-def azure_name(item: Object) -> str:
-    """The name that az shows: the label's, else the Kubernetes name."""
-    return label(item, names.LABEL_NAME) or str(item["metadata"]["name"])
-
-
-def label(item: Object, name: str) -> str:
-    """A label's value, empty if it is not there."""
-    return str(item["metadata"].get("labels", {}).get(name, ""))
-
-
 def free_name(session: Session, kind: Kind, path: Path) -> str:
     """The Kubernetes name for a new resource at `path`.
 
@@ -132,7 +130,7 @@ def free_name(session: Session, kind: Kind, path: Path) -> str:
             f"'{path.name}' is no name for a {kind.title}: it takes 1 to 63 letters, digits, '-' and '_',"
             " with a letter or digit at both ends."
         )
-    if session.kube.list(kind.resource, path.namespace, path.labels):
+    if _labelled(session, kind, path):
         raise already_exists(kind, path)
     plain = resource_name(path.name)
     if len(plain) <= kind.longest and session.find_named(kind.resource, path.namespace, plain) is None:
@@ -161,11 +159,10 @@ def create(session: Session, kind: Kind, path: Path, body: Object, secrets: Sequ
 
     Raises Problem if one of its name exists, NotFound if its namespace does not.
     """
-    made: list[str] = []
+    made = [secret["metadata"]["name"] for secret in secrets]
+    for secret in secrets:
+        _put_secret(session, secret)
     try:
-        for secret in secrets:
-            session.kube.create(kube.SECRETS, path.namespace, secret)
-            made.append(secret["metadata"]["name"])
         created = session.kube.create(kind.resource, path.namespace, body)
     except KubeApiError as error:
         for name in made:
@@ -184,6 +181,20 @@ def create(session: Session, kind: Kind, path: Path, body: Object, secrets: Sequ
     for name in made:
         session.kube.patch(kube.SECRETS, path.namespace, name, {"metadata": {"ownerReferences": [owner]}})
     return created
+
+
+def _put_secret(session: Session, secret: Object) -> None:
+    """Creates a Secret in the place of one that an earlier resource of the same name left behind."""
+    namespace, name = secret["metadata"]["namespace"], secret["metadata"]["name"]
+    stale = session.find_named(kube.SECRETS, namespace, name)
+    if stale is not None:
+        if label(stale, names.LABEL_MANAGED_BY) != names.MANAGED_BY:
+            raise Problem(
+                f"Secret '{name}' in '{namespace}' is in the way.",
+                f"Choose another name, or delete it: kubectl delete secret -n {namespace} {name}",
+            )
+        session.kube.delete(kube.SECRETS, namespace, name)
+    session.kube.create(kube.SECRETS, namespace, secret)
 
 
 def provisioned(session: Session, kind: Kind, created: Object) -> Object:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import BinaryIO, TypeVar
 
 from batchai.cli.kube import Kube, Object, Resource
-from batchai.errors import KubeApiError
+from batchai.errors import BatchAIError, KubeApiError
 from batchai.plan.directories import StorageLocation
 from batchai.storage import open_directory
 from batchai.storage.account import StorageAccount
@@ -22,6 +22,13 @@ CREATE_SECONDS = 60
 """How long a create waits for the operator's word."""
 DELETE_SECONDS = 600
 """How long a delete or a terminate waits for its end."""
+OUTAGE_SECONDS = 60
+"""How long the cluster or the storage may be out of reach before a long command gives up."""
+
+
+def api_outage(error: BatchAIError) -> bool:
+    """Whether the API server could not answer, rather than did."""
+    return isinstance(error, KubeApiError) and (error.status in (0, 429) or error.status >= 500)
 
 
 def _say(text: str) -> None:
@@ -63,6 +70,20 @@ class Session:
             self.sleep(pause)
             pause = min(pause * 1.5, 1.0)
         return answer
+
+    def patiently(self, action: Callable[[], T], may_pass: Callable[[BatchAIError], bool] | None = None) -> T:
+        """The action's result; an outage of less than a minute is waited out.
+
+        `may_pass` tells errors that are no answer; by default those of an API server out of reach.
+        """
+        deadline = self.clock() + OUTAGE_SECONDS
+        while True:
+            try:
+                return action()
+            except BatchAIError as error:
+                if not (may_pass or api_outage)(error) or self.clock() >= deadline:
+                    raise
+            self.sleep(1)
 
     def find_named(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """One object by its Kubernetes name, None if there is none."""

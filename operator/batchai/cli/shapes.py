@@ -66,7 +66,7 @@ def workspace(item: Object, subscription: str) -> Object:
     """A Workspace."""
     spec = Workspace.model_validate(item).spec
     return {
-        **_common(item, subscription, f"workspaces/{_name(item)}"),
+        **_common(item, subscription, f"workspaces/{azure_name(item)}"),
         "location": spec.location or "",
         "tags": spec.tags or None,
     }
@@ -74,7 +74,7 @@ def workspace(item: Object, subscription: str) -> Object:
 
 def experiment(item: Object, subscription: str) -> Object:
     """An Experiment."""
-    return _common(item, subscription, f"workspaces/{_workspace(item)}/experiments/{_name(item)}")
+    return _common(item, subscription, f"workspaces/{_workspace(item)}/experiments/{azure_name(item)}")
 
 
 def cluster(item: Object, subscription: str) -> Object:
@@ -83,7 +83,7 @@ def cluster(item: Object, subscription: str) -> Object:
     spec, status = (part.model_dump(by_alias=True) for part in (model.spec, model.status))
     printed: Object = _printed(
         {
-            **_common(item, subscription, f"workspaces/{_workspace(item)}/clusters/{_name(item)}"),
+            **_common(item, subscription, f"workspaces/{_workspace(item)}/clusters/{azure_name(item)}"),
             **{name: spec[name] for name in _CLUSTER_FIELDS},
             **{name: status[name] or None for name in _CLUSTER_STATUS},
             "currentNodeCount": status["currentNodeCount"] or 0,
@@ -98,11 +98,11 @@ def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
     """A Job; `its_cluster` gives the cluster's Azure names, None if it is gone."""
     model = Job.model_validate(item)
     spec, status = (part.model_dump(by_alias=True) for part in (model.spec, model.status))
-    above = f"workspaces/{_workspace(item)}/experiments/{_label(item, names.LABEL_EXPERIMENT)}"
+    above = f"workspaces/{_workspace(item)}/experiments/{label(item, names.LABEL_EXPERIMENT)}"
     group = item["metadata"]["namespace"]
     cluster_path = f"workspaces/{_workspace(item)}/clusters/{spec['cluster']}"
     if its_cluster is not None:
-        cluster_path = f"workspaces/{_workspace(its_cluster)}/clusters/{_name(its_cluster)}"
+        cluster_path = f"workspaces/{_workspace(its_cluster)}/clusters/{azure_name(its_cluster)}"
     fields = {name: spec[name] for name in _JOB_FIELDS}
     for toolkit in _TOOLKITS_WITH_PROCESSES:
         if fields[toolkit] is not None:
@@ -113,7 +113,7 @@ def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
     limit = model.spec.constraints.max_wall_clock_time
     printed: Object = _printed(
         {
-            **_common(item, subscription, f"{above}/jobs/{_name(item)}"),
+            **_common(item, subscription, f"{above}/jobs/{azure_name(item)}"),
             **fields,
             **{name: status[name] for name in _JOB_STATUS},
             "cluster": {"id": _id(subscription, group, cluster_path), "resourceGroup": group},
@@ -137,6 +137,16 @@ def file(entry: Entry, url: str | None) -> Object:
     }
 
 
+def azure_name(item: Object) -> str:
+    """The name that az shows: the label's, else the Kubernetes name."""
+    return label(item, names.LABEL_NAME) or str(item["metadata"]["name"])
+
+
+def label(item: Object, name: str) -> str:
+    """A label's value, empty if it is not there."""
+    return str(item["metadata"].get("labels", {}).get(name, ""))
+
+
 def id_part(resource_id: str, collection: str) -> str:
     """The name after a collection (`workspaces`) in an id, empty if it has none."""
     parts = resource_id.split("/")
@@ -151,7 +161,7 @@ def _common(item: Object, subscription: str, path: str) -> Object:
     return {
         "creationTime": _time(item["metadata"]["creationTimestamp"]),
         "id": _id(subscription, item["metadata"]["namespace"], path),
-        "name": _name(item),
+        "name": azure_name(item),
         "provisioningState": "deleting" if deleting else status.get("provisioningState"),
         "provisioningStateTransitionTime": _time(status.get("provisioningStateTransitionTime")),
         "resourceGroup": item["metadata"]["namespace"],
@@ -163,16 +173,8 @@ def _id(subscription: str, group: str, path: str) -> str:
     return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.BatchAI/{path}"
 
 
-def _name(item: Object) -> str:
-    return _label(item, names.LABEL_NAME) or str(item["metadata"]["name"])
-
-
 def _workspace(item: Object) -> str:
-    return _label(item, names.LABEL_WORKSPACE)
-
-
-def _label(item: Object, label: str) -> str:
-    return str(item["metadata"].get("labels", {}).get(label, ""))
+    return label(item, names.LABEL_WORKSPACE)
 
 
 def _time(text: str | None) -> str | None:

@@ -101,6 +101,13 @@ def test_says_which_part_of_the_path_is_missing(terminal: Terminal) -> None:
     assert terminal.run("job list -g ns -w w -e e") == []
 
 
+@pytest.mark.parametrize("name", ["a,b", "x/y", "", "ä", "a=b"])
+def test_names_that_nothing_can_have_are_not_found(terminal: Terminal, name: str) -> None:
+    terminal.run("workspace create -g ns -n w")
+    with pytest.raises(NotFound):
+        terminal.run("experiment show -g ns -w w", f"--name={name}")
+
+
 def test_who_may_not_read_namespaces_gets_zeros(terminal: Terminal) -> None:
     terminal.kube.forbidden.add(NAMESPACES)
     assert "/subscriptions/00000000-0000-0000-" in terminal.run("workspace create -g ns -n w")["id"]

@@ -9,6 +9,7 @@ from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
 
 from batchai.cli.kube import CLUSTERS, JOBS, SECRETS
 from batchai.cli.problems import NotFound, Problem, UsageProblem
+from batchai.errors import KubeApiError
 
 QUICKSTART = Path(__file__).parent / "data" / "quickstart-job.json"
 GROUP_ID = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/ns"
@@ -242,6 +243,45 @@ def test_a_job_that_is_refused_leaves_no_secret(terminal: Terminal, tmp_path: Pa
     with pytest.raises(Exception, match="refused"):
         terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
     assert ("secrets", "ns", "cntk-python-1-secrets") not in terminal.kube.objects
+
+
+def test_a_secret_that_an_earlier_job_left_is_replaced(terminal: Terminal, tmp_path: Path) -> None:
+    content = json.loads(QUICKSTART.read_text())
+    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "new"}]
+    path = tmp_path / "secret.json"
+    path.write_text(json.dumps(content))
+    name = "cntk-python-1-secrets"
+    labels = {"app.kubernetes.io/managed-by": "batchai"}
+    terminal.kube.put(SECRETS, {"metadata": {"name": name, "namespace": "ns", "labels": labels}})
+    terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+    assert terminal.kube.one(SECRETS, name)["stringData"] == {"TOKEN": "new"}
+    terminal.kube.put(SECRETS, {"metadata": {"name": "other-secrets", "namespace": "ns"}})
+    with pytest.raises(Problem, match="Secret 'other-secrets' in 'ns' is in the way"):
+        terminal.run(CREATE.replace(str(QUICKSTART), str(path)).replace("cntk_python_1", "other"))
+
+
+def test_a_bad_file_has_no_effect(terminal: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(QUICKSTART.read_text().replace('"nodeCount": 1', '"nodeCount": 0'))
+    before = set(terminal.kube.objects)
+    with pytest.raises(UsageProblem, match=r"properties.nodeCount: input should be greater than or equal to 1"):
+        terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+    assert set(terminal.kube.objects) == before
+
+
+def test_wait_outlasts_an_outage(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.run(CREATE)
+    find, fails = terminal.kube.get, iter([KubeApiError(503, "", "m"), None])
+
+    def get(*arguments: Any) -> Any:
+        if failure := next(fails, None):
+            raise failure
+        return find(*arguments)
+
+    monkeypatch.setattr(terminal.kube, "get", get)
+    terminal.sleeping = lambda: set_status(terminal, executionState="succeeded")
+    with pytest.raises(SystemExit, match="0"):
+        terminal.run(f"job wait -n cntk_python_1 {PLACE}")
 
 
 def test_cluster_by_id(terminal: Terminal) -> None:
