@@ -248,3 +248,47 @@ def test_without_a_terminal_nothing_is_deleted_unasked(
         "ERROR: there is no terminal to ask for confirmation.",
         "Give --yes to go on without.",
     ]
+
+
+@pytest.fixture
+def ends_with(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def play(error: BaseException, *arguments: str) -> int:
+        def run(*_: Any) -> int:
+            raise error
+
+        monkeypatch.setattr(program, "run", run)
+        monkeypatch.setattr("logging.basicConfig", lambda **_: None)  # it would outlive the test
+        return program.main(["workspace", "list", *arguments])
+
+    return play
+
+
+def test_ctrl_c_is_quiet(ends_with: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(KeyboardInterrupt()) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_tracebacks_are_for_debug(ends_with: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends_with(StorageError("out of reach")) == 1
+    assert capsys.readouterr().err == "ERROR: out of reach.\n"
+    assert ends_with(StorageError("out of reach"), "--debug") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import sys; from batchai.cli import __main__ as m\n"
+        "def run(args, session):\n"
+        "    while True: session.out.write(b'x' * 4096); session.out.flush()\n"
+        "m.run = run; sys.exit(m.main(['workspace', 'list']))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(timeout=20) == 1
+        assert process.stderr.read() == b""
