@@ -93,8 +93,10 @@ def stream(args: Namespace, session: Session) -> None:
 
     def over() -> bool:
         current = session.find_named(JOB.resource, args.resource_group, item["metadata"]["name"])
-        # A deleted job writes no more either.
-        return current is None or execution_state(current) in FINISHED
+        # A deleted job writes no more either, and another of its name writes elsewhere.
+        if current is None or current["metadata"]["uid"] != item["metadata"]["uid"]:
+            return True
+        return execution_state(current) in FINISHED
 
     with session.directory(location, account) as directory:
         notices = _Notices(session, directory, path, args.file_name)
