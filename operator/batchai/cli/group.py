@@ -7,7 +7,7 @@ from batchai.api import names
 from batchai.cli import arguments, kube
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
-from batchai.cli.lookup import check_group, subscription
+from batchai.cli.lookup import check_group, namespace_name, subscription
 from batchai.cli.output import Row
 from batchai.cli.problems import Problem, UsageProblem
 from batchai.cli.session import DELETE_SECONDS, Session
@@ -36,10 +36,9 @@ def register(commands: Group) -> None:
 def create(args: Namespace, session: Session) -> Object:
     """Makes the namespace; one that exists is left as it is, as az does."""
     if not _NAMESPACE_NAME.fullmatch(args.name):
-        proposal = re.sub(r"[^a-z0-9]+", "-", args.name.lower()).strip("-")[:63]
         raise UsageProblem(
             f"'{args.name}' cannot name a namespace: small letters, digits and '-', at most 63, no dots.",
-            f"For example: {proposal}" if proposal else "",
+            f"For example: {namespace_name(args.name)}",
         )
     existing = session.find_named(kube.NAMESPACES, None, args.name)
     metadata = {"name": args.name, "labels": _OURS, "annotations": {ANNOTATION_LOCATION: args.location}}

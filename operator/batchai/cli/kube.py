@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
+from urllib.parse import quote
 
 from batchai.api import names
 from batchai.cli.problems import Problem
@@ -28,8 +29,10 @@ class Resource:
 
     def path(self, namespace: str | None, name: str | None = None) -> str:
         """The path of one object, or of all; namespace None: those of all namespaces (or none has one)."""
-        parts = [self.prefix, *(["namespaces", namespace] if namespace else []), self.plural]
-        return "/" + "/".join([*parts, name] if name else parts)
+        parts = [self.plural, *([quote(name, safe="")] if name else [])]
+        if namespace:
+            parts = ["namespaces", quote(namespace, safe=""), *parts]
+        return "/".join(["", self.prefix, *parts])
 
 
 _BATCHAI = f"apis/{names.API_VERSION}"

@@ -105,6 +105,11 @@ def _missing(kind: Kind, path: Path) -> NotFound:
     )
 
 
+def namespace_name(text: str) -> str:
+    """A name that a namespace may have, as near to `text` as it goes (`batchai.quickstart` has a dot)."""
+    return resource_name(text)[:63].rstrip("-")
+
+
 def check_group(session: Session, namespace: str) -> None:
     """Raises NotFound if the namespace does not exist. Who may not read namespaces is believed."""
     try:
@@ -113,7 +118,7 @@ def check_group(session: Session, namespace: str) -> None:
         if error.not_found:
             raise NotFound(
                 f"resource group (namespace) '{namespace}' does not exist.",
-                f"Make it: kubectl batchai group create -n {namespace}",
+                f"Make one: kubectl batchai group create -n {namespace_name(namespace)}",
             ) from error
         if error.status != 403:
             raise

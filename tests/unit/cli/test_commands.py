@@ -189,6 +189,9 @@ def test_group_with_dots_is_refused_with_a_proposal(terminal: Terminal) -> None:
     with pytest.raises(UsageProblem, match="no dots") as caught:
         terminal.run("group create -n batchai.quickstart")
     assert caught.value.hint == "For example: batchai-quickstart"
+    with pytest.raises(NotFound) as missing:
+        terminal.run("workspace list -g batchai.quickstart")
+    assert missing.value.hint == "Make one: kubectl batchai group create -n batchai-quickstart"
 
 
 def test_a_namespace_of_somebody_else_is_not_deleted(terminal: Terminal) -> None:

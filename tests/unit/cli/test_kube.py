@@ -101,6 +101,12 @@ def test_requests(kube: HttpKube, server: Server) -> None:
     ]
 
 
+def test_names_do_not_lead_astray(kube: HttpKube, server: Server) -> None:
+    server.answers = [(200, {})]
+    kube.get(JOBS, "a/../b", "c?d")
+    assert server.asked[0][1:3] == (f"{ROOT}/namespaces/a%2F..%2Fb/jobs/c%3Fd", {})
+
+
 def test_lists_come_page_by_page(kube: HttpKube, server: Server) -> None:
     server.answers = [
         (200, {"metadata": {"continue": "next"}, "items": [1]}),
