@@ -32,26 +32,28 @@ async def run(settings: Settings) -> int:
         clock=lambda: datetime.now(UTC),
     )
     runtime = Runtime(client, settings)
+    stop = asyncio.Event()
     try:
         await lease.acquire()
-        await runtime.start()
         keeping = asyncio.create_task(lease.keep())
-        stop = asyncio.Event()
         keeping.add_done_callback(lambda _: stop.set())
-        await kopf.operator(
-            registry=registry(runtime, connection),
-            clusterwide=True,
-            standalone=True,
-            liveness_endpoint=_LIVENESS,
-            stop_flag=stop,
-        )
-        await runtime.stop()
-        if keeping.done():
+        try:
+            await runtime.start()
+            await kopf.operator(
+                registry=registry(runtime, connection),
+                clusterwide=True,
+                standalone=True,
+                liveness_endpoint=_LIVENESS,
+                stop_flag=stop,
+            )
+        finally:
+            await runtime.stop()
+            keeping.cancel()
+        if keeping.done() and not keeping.cancelled():
             keeping.result()
-        keeping.cancel()
         await lease.release()
     except LeaseLost as error:
-        _log.error("ending: %s", error)
+        _log.error("ending: %s", error)  # noqa: TRY400 - the reason is told, where it happened is no news
         return 1
     finally:
         await connection.session.close()

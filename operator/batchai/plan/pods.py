@@ -70,7 +70,7 @@ def job_pods(
     common = {
         **job_environment(job.spec, identity, hosts=hosts, gpus=attempt.gpus),
         **launch.environment,
-        **_launch_environment(job.spec, identity, launch, mounts, hosts),
+        **_launch_environment(job.spec, identity, launch, mounts, hosts, job_image(job.spec, images)),
     }
     return [
         {
@@ -218,7 +218,7 @@ def _pod_spec(
 
 
 def _launch_environment(
-    spec: JobSpec, identity: JobIdentity, launch: Launch, mounts: Sequence[Mount], hosts: Sequence[str]
+    spec: JobSpec, identity: JobIdentity, launch: Launch, mounts: Sequence[Mount], hosts: Sequence[str], image: str
 ) -> dict[str, str]:
     work = f"{identity.temp}/wd"
     directories = [
@@ -233,6 +233,7 @@ def _launch_environment(
         f"{_LAUNCH}EXECUTION_LOG": "execution.log",
         f"{_LAUNCH}HOST_FILE_CONTENT": host_file(hosts, slots=len(launch.nodes[0])),
         f"{_LAUNCH}MOUNTS": "\n".join(f"{mount.volume.split('-')[0]}\t{mount.title}\t{mount.path}" for mount in mounts),
+        f"{_LAUNCH}IMAGE": image,
         f"{_LAUNCH}GRACE_SECONDS": str(spec.termination_grace_period_seconds),
     }
     if spec.job_preparation is not None:

@@ -1,0 +1,189 @@
+"""The real script with the real static busybox, as processes on this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+BUSYBOX = next((path for path in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if path.exists()), None)
+
+pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="needs Debian's busybox-static, which `make test` installs")
+
+
+@dataclass
+class Launcher:
+    """A bundle and a job's directories below a folder of the test."""
+
+    root: Path
+
+    def start(self, *commands: str, **settings: str) -> "subprocess.Popen[bytes]":
+        logs = self.root / "logs dir" / "stdouterr"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "AZ_BATCHAI_STDOUTERR_DIR": str(logs),
+            "AZ_BATCHAI_MPI_HOST_FILE": str(self.root / "hostfile"),
+            "BATCHAI_LAUNCH_MESSAGE": str(self.root / "message"),
+            "BATCHAI_LAUNCH_DIRECTORIES": f"{logs}\n{self.root / 'wd'}",
+            "BATCHAI_LAUNCH_WORK_DIR": str(self.root / "wd"),
+            "BATCHAI_LAUNCH_HOST_FILE_CONTENT": "me slots=1\n",
+            "BATCHAI_LAUNCH_GRACE_SECONDS": "1",
+            "BATCHAI_LAUNCH_PROCESSES": str(len(commands)),
+        }
+        for index, command in enumerate(commands):
+            environment[f"BATCHAI_LAUNCH_PROCESS_{index}_COMMAND"] = command
+            environment[f"BATCHAI_LAUNCH_PROCESS_{index}_STDOUT"] = f"stdout-{index}.txt"
+            environment[f"BATCHAI_LAUNCH_PROCESS_{index}_STDERR"] = f"stderr-{index}.txt"
+        bundle = self.root / "bundle"
+        return subprocess.Popen(
+            [bundle / "busybox", "sh", bundle / "launch"],
+            env=environment | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def run(self, *commands: str, **settings: str) -> tuple[int, bytes, bytes]:
+        process = self.start(*commands, **settings)
+        try:
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+        return process.returncode, out, err
+
+    def file(self, name: str) -> bytes:
+        return (self.root / "logs dir" / "stdouterr" / name).read_bytes()
+
+    @property
+    def message(self) -> str:
+        return (self.root / "message").read_text()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Launcher:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    assert BUSYBOX is not None
+    shutil.copy(BUSYBOX, bundle / "busybox")
+    shutil.copy(ROOT / "launcher" / "launch", bundle)
+    return Launcher(tmp_path)
+
+
+def test_same_bytes_in_files_and_container_log(launcher: Launcher) -> None:
+    code, out, err = launcher.run("printf 'a\\0b\\n\\377'; printf 'e\\0r' >&2")
+    assert (code, out, err) == (0, b"a\0b\n\xff", b"e\0r")
+    assert launcher.file("stdout-0.txt") == b"a\0b\n\xff"
+    assert launcher.file("stderr-0.txt") == b"e\0r"
+
+
+def test_megabytes_arrive_whole(launcher: Launcher) -> None:
+    code, out, _ = launcher.run("head -c 3000000 /dev/zero")
+    assert code == 0
+    assert len(out) == 3_000_000
+    assert len(launcher.file("stdout-0.txt")) == 3_000_000
+
+
+def test_output_is_there_while_the_process_runs(launcher: Launcher) -> None:
+    process = launcher.start("echo early; sleep 20")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"early\n"
+    assert launcher.file("stdout-0.txt") == b"early\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+
+
+def test_exit_code_and_last_words(launcher: Launcher) -> None:
+    code, _, _ = launcher.run("echo 'it broke' >&2; exit 42")
+    assert code == 42
+    assert launcher.message == "phase=toolkit exit=42\nit broke\n"
+
+
+def test_preparation_runs_first_with_its_own_files(launcher: Launcher) -> None:
+    code, out, _ = launcher.run("cat made", BATCHAI_LAUNCH_PREPARATION="echo prepared | tee made")
+    assert (code, out) == (0, b"prepared\nprepared\n")
+    assert launcher.file("stdout-job_prep.txt") == b"prepared\n"
+    assert launcher.file("stdout-0.txt") == b"prepared\n"
+
+
+def test_failed_preparation_is_the_end(launcher: Launcher) -> None:
+    code, out, _ = launcher.run("echo no", BATCHAI_LAUNCH_PREPARATION="echo why >&2; exit 7")
+    assert (code, out) == (7, b"")
+    assert launcher.message == "phase=preparation exit=7\nwhy\n"
+
+
+def test_processes_see_their_environment_and_not_the_launchers(launcher: Launcher) -> None:
+    code, out, _ = launcher.run(
+        'printf "%s|" "$OWN" "$EXTRA" "$(pwd)"; env | grep -c BATCHAI_LAUNCH_',
+        OWN="two\nlines 'ä' $HOME",
+        BATCHAI_LAUNCH_PROCESS_0_ENVIRONMENT="EXTRA=a b=c\nX=1",
+    )
+    assert code == 1
+    assert out.decode() == f"two\nlines 'ä' $HOME|a b=c|{launcher.root / 'wd'}|0\n"
+    assert (launcher.root / "hostfile").read_text() == "me slots=1\n"
+
+
+def test_sigterm_reaches_every_process_and_what_it_started(launcher: Launcher) -> None:
+    child = "import signal,sys,time; signal.signal(15, lambda *a: sys.exit(print('child', flush=True))); "
+    child += "print('up', flush=True); time.sleep(30)"
+    process = launcher.start(f'trap "echo parent; exit 9" TERM; {sys.executable} -c "{child}"')
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 9
+    assert sorted(out.split()) == [b"child", b"parent"]
+    assert launcher.message.startswith("phase=terminated exit=9")
+
+
+def test_sigkill_after_the_grace_period(launcher: Launcher) -> None:
+    process = launcher.start('trap "" TERM; echo up; while :; do sleep 0.1; done')
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 137
+    assert 0.8 < time.monotonic() - began < 5
+
+
+def test_first_process_decides_and_the_others_are_stopped(launcher: Launcher) -> None:
+    code, _, _ = launcher.run("sleep 0.3; exit 0", "sleep 60")
+    assert code == 0
+
+
+def test_failure_of_another_process_ends_the_job(launcher: Launcher) -> None:
+    code, _, _ = launcher.run("sleep 60", "echo lost >&2; exit 3")
+    assert code == 3
+    assert launcher.message == "phase=toolkit exit=3\nlost\n"
+
+
+def test_a_daemon_that_holds_the_pipe_is_not_waited_for_long(launcher: Launcher) -> None:
+    began = time.monotonic()
+    with launcher.start("setsid sh -c 'echo $$ >pid; exec sleep 30' & sleep 0.3; echo done") as process:
+        process.wait(timeout=15)
+        os.kill(int((launcher.root / "wd" / "pid").read_text()), signal.SIGKILL)
+    assert process.returncode == 0
+    assert time.monotonic() - began < 10
+    assert launcher.file("stdout-0.txt") == b"done\n"
+
+
+def test_directories_that_cannot_be_made(launcher: Launcher) -> None:
+    (launcher.root / "file").write_text("")
+    code, _, err = launcher.run("true", BATCHAI_LAUNCH_DIRECTORIES=str(launcher.root / "file" / "x"))
+    assert code == 125
+    assert b"could not be created" in err
+    assert launcher.message.startswith("phase=directories exit=125\n")
+
+
+def test_execution_log_has_times(launcher: Launcher) -> None:
+    launcher.run("true", BATCHAI_LAUNCH_MOUNTS="azurefile\tlogs\t/m/logs")
+    lines = launcher.file("execution.log").decode().splitlines()
+    assert all(line[4] == "-" and line[10] == "T" and line[19] == "Z" for line in lines)
+    assert any("azurefile\tlogs\t/m/logs" in line for line in lines)
+    assert lines[-1].endswith("exits with code 0")
