@@ -44,11 +44,7 @@ _JOB_FIELDS = (
     "stdOutErrPathPrefix",
     "tensorFlowSettings",
 )
-_JOB_STATUS = (
-    "executionInfo",
-    "executionStateTransitionTime",
-    "jobOutputDirectoryPathSegment",
-)
+_JOB_STATUS = ("executionStateTransitionTime", "jobOutputDirectoryPathSegment")
 _CLUSTER_FIELDS = (
     "nodeSetup",
     "scaleSettings",
@@ -116,6 +112,7 @@ def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
             **_common(item, subscription, f"{above}/jobs/{azure_name(item)}"),
             **fields,
             **{name: status[name] for name in _JOB_STATUS},
+            "executionInfo": _nothing_as_null(status["executionInfo"]),
             "cluster": {"id": _id(subscription, group, cluster_path), "resourceGroup": group},
             "constraints": {"maxWallClockTime": format_duration(parse_duration(limit))},
             "executionState": model.status.execution_state or "queued",
@@ -175,6 +172,12 @@ def _id(subscription: str, group: str, path: str) -> str:
 
 def _workspace(item: Object) -> str:
     return label(item, names.LABEL_WORKSPACE)
+
+
+def _nothing_as_null(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The object with null for what is empty in it, null if nothing is left."""
+    given = {name: item or None if isinstance(item, list) else item for name, item in (value or {}).items()}
+    return given if any(item is not None for item in given.values()) else None
 
 
 def _time(text: str | None) -> str | None:

@@ -98,11 +98,11 @@ def test_cluster_as_the_quickstart_prints_it(terminal: Terminal) -> None:
 
 def test_job_as_the_quickstart_prints_it(terminal: Terminal) -> None:
     made = terminal.run(CREATE)
-    assert made["name"] == "cntk_python_1"
+    assert (made["name"], made["executionState"], made["executionInfo"]) == ("cntk_python_1", "queued", None)
     segment = f"{SUBSCRIPTION}/ns/workspaces/quickstart/experiments/quickstart/jobs/cntk_python_1/uuid"
     set_status(
         terminal,
-        executionInfo={"startTime": "2018-06-14T22:22:59.838Z"},
+        executionInfo={"startTime": "2018-06-14T22:22:59.838Z", "errors": []},
         executionState="running",
         executionStateTransitionTime="2018-06-14T22:22:59.838Z",
         jobOutputDirectoryPathSegment=segment,
