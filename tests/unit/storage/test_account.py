@@ -9,9 +9,7 @@ def test_endpoints_are_azures_unless_said_otherwise() -> None:
     account = StorageAccount("acc", "k", endpoints={"blob": "http://127.0.0.1:10000/acc"})
     assert account.endpoint("blob") == "http://127.0.0.1:10000/acc"
     assert account.endpoint("file") == "https://acc.file.core.windows.net"
-    assert (
-        account.endpoint("file", "acc.file.core.chinacloudapi.cn") == "https://acc.file.core.chinacloudapi.cn"
-    )
+    assert account.endpoint("file", "acc.file.core.chinacloudapi.cn") == "https://acc.file.core.chinacloudapi.cn"
 
 
 def test_connection_string_of_azure() -> None:
@@ -39,8 +37,6 @@ def test_the_key_is_not_in_the_representation() -> None:
     assert "hush" not in repr(StorageAccount("acc", "hush", "hush"))
 
 
-@pytest.mark.parametrize(
-    ("parts", "path"), [(("a/", "./b", ""), "a/b"), ((".",), ""), (("/a//b/",), "a/b"), ((), "")]
-)
+@pytest.mark.parametrize(("parts", "path"), [(("a/", "./b", ""), "a/b"), ((".",), ""), (("/a//b/",), "a/b"), ((), "")])
 def test_join(parts: tuple[str, ...], path: str) -> None:
     assert join(*parts) == path

@@ -206,9 +206,7 @@ def test_urls_of_azure_need_https(kind: Any) -> None:
 def test_a_refused_key_is_said_so(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handler, "failure", 403)
     for ask in (lambda d: d.size("x"), lambda d: d.entries(""), lambda d: d.read("x", 0, 1)):
-        with pytest.raises(
-            StorageError, match="'acc' does not accept the key: AuthenticationFailed"
-        ) as caught:
+        with pytest.raises(StorageError, match="'acc' does not accept the key: AuthenticationFailed") as caught:
             ask(opened("out"))
         assert KEY not in str(caught.value)
 
