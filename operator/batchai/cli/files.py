@@ -10,7 +10,7 @@ from batchai.api.job import Job
 from batchai.cli import accounts, arguments, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.follow import Follower
-from batchai.cli.job import FINISHED, execution_state, job_path
+from batchai.cli.job import FINISHED, execution_state, failures, job_path
 from batchai.cli.kube import Object
 from batchai.cli.lookup import JOB
 from batchai.cli.output import Row
@@ -77,7 +77,9 @@ def list_all(args: Namespace, session: Session) -> list[Object]:
         except StorageError as error:
             if not error.not_found or folder:
                 raise
-            session.say(f"Nothing is there yet: the job is {execution_state(item)}.")
+            session.say(f"Nothing is there: the job is {execution_state(item)}.")
+            for line in failures(item):
+                session.say(line)
             return []
         return [
             shapes.file(entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry))
@@ -92,11 +94,13 @@ def stream(args: Namespace, session: Session) -> None:
     path = join(args.path, args.file_name)
 
     def over() -> bool:
+        nonlocal item
         current = session.find_named(JOB.resource, args.resource_group, item["metadata"]["name"])
         # A deleted job writes no more either, and another of its name writes elsewhere.
         if current is None or current["metadata"]["uid"] != item["metadata"]["uid"]:
             return True
-        return execution_state(current) in FINISHED
+        item = current
+        return execution_state(item) in FINISHED
 
     with session.directory(location, account) as directory:
         notices = _Notices(session, directory, path, args.file_name)
@@ -116,7 +120,8 @@ def stream(args: Namespace, session: Session) -> None:
             patiently=patiently,
         )
     if not follower.found:
-        raise NotFound(f'The file "{args.file_name}" not found for the completed job.')
+        why = "\n".join(failures(item))
+        raise NotFound(f'The file "{args.file_name}" not found for the completed job.', why)
 
 
 class _Notices:

@@ -1,6 +1,7 @@
 """`batchai job`: create, show, list, delete, terminate, wait."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from typing import Any
 
 from batchai.cli import accounts, arguments, configfile, jobfile, kube, lookup, shapes
@@ -142,16 +143,22 @@ def wait(args: Namespace, session: Session) -> None:
         item = found
     if state == "succeeded":
         raise SystemExit(0)
-    for problem in info.get("errors") or []:
-        session.say(f"{problem['code']}: {problem['message']}")
-        for detail in problem.get("details") or []:
-            session.say(f"  {detail['name']}: {detail['value']}")
+    for line in failures(item):
+        session.say(line)
     raise SystemExit(info.get("exitCode") or -1)
 
 
 def execution_state(item: Object) -> str:
     """status.executionState; a job that the operator has not seen is queued."""
     return str(item.get("status", {}).get("executionState") or "queued")
+
+
+def failures(item: Object) -> Iterator[str]:
+    """Lines that say why a job failed."""
+    for problem in (item.get("status", {}).get("executionInfo") or {}).get("errors") or []:
+        yield f"{problem['code']}: {problem['message']}"
+        for detail in problem.get("details") or []:
+            yield f"  {detail['name']}: {detail['value']}"
 
 
 def find_cluster(session: Session, path: Path, reference: str | None) -> Object:

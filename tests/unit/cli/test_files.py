@@ -139,7 +139,7 @@ def test_lists_files_and_folders(terminal: Terminal, storage: FakeStorage) -> No
 
 def test_a_job_that_wrote_nothing_has_no_files(terminal: Terminal) -> None:
     assert terminal.run(f"job file list -j j_1 {PLACE}") == []
-    assert terminal.said == ["Nothing is there yet: the job is running."]
+    assert terminal.said == ["Nothing is there: the job is running."]
     with pytest.raises(StorageError, match="'no' does not exist"):
         terminal.run(f"job file list -j j_1 {PLACE} -p no")
 
@@ -203,9 +203,15 @@ def test_stream_of_a_finished_job(terminal: Terminal, storage: FakeStorage) -> N
 
 
 def test_stream_of_a_file_that_never_came(terminal: Terminal) -> None:
-    set_state(terminal, "succeeded")
-    with pytest.raises(NotFound, match=re.escape('The file "stderr.txt" not found for the completed job.')):
+    set_state(terminal, "failed")
+    failure = {"code": "AZFMountError", "message": "no share", "details": [{"name": "Info", "value": "x"}]}
+    terminal.kube.one(JOBS, "j-1")["status"]["executionInfo"] = {"errors": [failure]}
+    sentence = re.escape('The file "stderr.txt" not found for the completed job.')
+    with pytest.raises(NotFound, match=sentence) as caught:
         stream(terminal)
+    assert caught.value.hint == "AZFMountError: no share\n  Info: x"
+    terminal.run(f"job file list -j j_1 {PLACE}")
+    assert terminal.said[-2:] == ["AZFMountError: no share", "  Info: x"]
 
 
 def test_stream_ends_with_a_deleted_job(terminal: Terminal, storage: FakeStorage) -> None:
