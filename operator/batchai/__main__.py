@@ -53,7 +53,7 @@ async def run(settings: Settings) -> int:
             keeping.result()
         await lease.release()
     except LeaseLost as error:
-        _log.error("ending: %s", error)  # noqa: TRY400 - the reason is told, where it happened is no news
+        _log.error("ending: %s", error)
         return 1
     finally:
         await connection.session.close()

@@ -43,11 +43,11 @@ image() {
   load "$tag"
 }
 
-# Into every node whose image of that tag is another one.
+# Into every worker whose image of that tag is another one.
 load() {
   local tag=$1 id node lacking=()
   id=$(docker image inspect --format '{{.Id}}' "$tag")
-  for node in $(kind get nodes --name "$CLUSTER" 2>/dev/null); do
+  for node in $(kind get nodes --name "$CLUSTER" 2>/dev/null | grep worker); do
     [ "$(docker exec "$node" cat "/kind/images/${tag//[:\/]/_}" 2>/dev/null)" = "$id" ] || lacking+=("$node")
   done
   [ ${#lacking[@]} -gt 0 ] || return 0

@@ -1,0 +1,216 @@
+"""What end-to-end tests do with a cluster: a namespace with a workspace, a one-node cluster and storage."""
+
+import base64
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.fileshare import ShareServiceClient
+
+IMAGE = "batchai-test/azure:dev"
+OPERATOR = "batchai-system"
+
+
+class Cluster:
+    """kubectl with the kubeconfig of the environment."""
+
+    def kubectl(self, *arguments: str, data: str | None = None, check: bool = True) -> str:
+        done = subprocess.run(
+            ["kubectl", *arguments], input=data, capture_output=True, text=True, check=False, timeout=180
+        )
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
+        place = ["-n", namespace] if namespace else []
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, *place, "-o", "json"))
+        return found
+
+    def list(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        found = self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json")
+        items: list[dict[str, Any]] = json.loads(found)["items"]
+        return items
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", data="\n---\n".join(json.dumps(manifest) for manifest in manifests))
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The storage account of the stand-ins."""
+
+    account: str
+    key: str
+    connection: str
+
+    @property
+    def files(self) -> ShareServiceClient:
+        return ShareServiceClient.from_connection_string(self.connection)
+
+    @property
+    def blobs(self) -> BlobServiceClient:
+        return BlobServiceClient.from_connection_string(self.connection)
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 90) -> None:
+    """Waits for a condition; says what did not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.3)
+
+
+class Space:
+    """A namespace, and in storage a share and a container, all of one name."""
+
+    def __init__(self, cluster: Cluster, storage: Storage, name: str) -> None:
+        self.cluster = cluster
+        self.storage = storage
+        self.namespace = name
+
+    def make(self, nodes: int = 1) -> None:
+        self.storage.files.create_share(self.namespace)
+        self.storage.blobs.create_container(self.namespace)
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        self.make_secret(f"batchai-storage-{self.storage.account}")
+        manual = {"manual": {"targetNodeCount": nodes}}
+        self.cluster.apply(
+            self._resource("Workspace", "work", {}),
+            self._resource("Experiment", "exp", {"workspace": "work"}),
+            self._resource("Cluster", "nc6", {"workspace": "work", "vmSize": "STANDARD_NC6", "scaleSettings": manual}),
+        )
+
+    def remove(self) -> None:
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--timeout=120s")
+        self.storage.files.delete_share(self.namespace)
+        self.storage.blobs.delete_container(self.namespace)
+
+    def make_secret(self, name: str) -> None:
+        values = {"azurestorageaccountname": self.storage.account, "azurestorageaccountkey": self.storage.key}
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        metadata = {"name": name, "namespace": self.namespace}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+
+    # --- jobs -------------------------------------------------------------------------------------------------
+
+    def mount_volumes(self) -> dict[str, list[dict[str, Any]]]:
+        url = f"https://{self.storage.account}.file.core.windows.net/{self.namespace}"
+        return {
+            "azureFileShares": [{"azureFileUrl": url, "relativeMountPath": "logs"}],
+            "azureBlobFileSystems": [
+                {"accountName": self.storage.account, "containerName": self.namespace, "relativeMountPath": "data"}
+            ],
+        }
+
+    def manifest(self, name: str, command: str, **spec: Any) -> dict[str, Any]:
+        return self._resource(
+            "Job",
+            name,
+            {
+                "experiment": "exp",
+                "cluster": "nc6",
+                "nodeCount": 1,
+                "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
+                "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
+                "mountVolumes": self.mount_volumes(),
+                "containerSettings": {"imageSourceRegistry": {"image": IMAGE}},
+                "customToolkitSettings": {"commandLine": command},
+                **spec,
+            },
+        )
+
+    def submit(self, name: str, command: str, **spec: Any) -> None:
+        self.cluster.apply(self.manifest(name, command, **spec))
+
+    def run(
+        self, name: str, command: str, *, succeeds: bool = True, blobs: dict[str, bytes] | None = None, **spec: Any
+    ) -> dict[str, Any]:
+        container = self.storage.blobs.get_container_client(self.namespace)
+        for path, data in (blobs or {}).items():
+            container.upload_blob(path, data, overwrite=True)
+        self.submit(name, command, **spec)
+        job = self.finished(name)
+        assert (job["status"]["executionState"] == "succeeded") == succeeds, json.dumps(job["status"], indent=1)
+        return job
+
+    def job(self, name: str) -> dict[str, Any]:
+        return self.cluster.get("bjob", name, self.namespace)
+
+    def state(self, name: str) -> str | None:
+        state: str | None = self.job(name).get("status", {}).get("executionState")
+        return state
+
+    def wait_for_state(self, name: str, state: str) -> None:
+        self.wait_until(lambda: self.state(name) == state, f"job {name} is {state}")
+
+    def finished(self, name: str) -> dict[str, Any]:
+        self.wait_until(lambda: self.state(name) in {"succeeded", "failed"}, f"job {name} ends")
+        return self.job(name)
+
+    def terminate(self, name: str) -> None:
+        self.cluster.kubectl(
+            "patch", "bjob", name, "-n", self.namespace, "--type", "merge", "-p", '{"spec":{"terminate":true}}'
+        )
+
+    def pods(self, name: str) -> list[dict[str, Any]]:
+        return self.cluster.list("pods", self.namespace, f"batchai.dev/job={name}")
+
+    @staticmethod
+    def wait_until(condition: Callable[[], Any], what: str, seconds: float = 90) -> None:
+        wait_until(condition, what, seconds)
+
+    # --- files ------------------------------------------------------------------------------------------------
+
+    def _path(self, name: str, path: str) -> str:
+        return f"{self.job(name)['status']['jobOutputDirectoryPathSegment']}/{path}"
+
+    def read_share(self, path: str) -> bytes:
+        file = self.storage.files.get_share_client(self.namespace).get_file_client(path)
+        data: bytes = file.download_file().readall() if file.get_file_properties().size else b""
+        return data
+
+    def read_output(self, name: str, path: str) -> bytes:
+        return self.read_share(self._path(name, path))
+
+    def try_read_output(self, name: str, path: str) -> bytes | None:
+        if "jobOutputDirectoryPathSegment" not in self.job(name).get("status", {}):
+            return None
+        try:
+            return self.read_output(name, path)
+        except ResourceNotFoundError:
+            return None
+
+    def list_output(self, name: str, path: str) -> list[str]:
+        share = self.storage.files.get_share_client(self.namespace)
+        return sorted(item["name"] for item in share.list_directories_and_files(self._path(name, path)))
+
+    # --- the operator -----------------------------------------------------------------------------------------
+
+    def kill_operator(self) -> None:
+        before = {pod["metadata"]["uid"] for pod in self.cluster.list("pods", OPERATOR)}
+        self.cluster.kubectl("delete", "pods", "--all", "-n", OPERATOR, "--grace-period=0", "--force")
+        self.wait_until(lambda: self._operator_works(before), "a new operator works")
+
+    @contextmanager
+    def operator_stopped(self) -> Iterator[None]:
+        self.cluster.kubectl("scale", "deployment", "batchai-operator", "-n", OPERATOR, "--replicas=0")
+        try:
+            self.wait_until(lambda: not self.cluster.list("pods", OPERATOR), "the operator is gone")
+            yield
+        finally:
+            self.cluster.kubectl("scale", "deployment", "batchai-operator", "-n", OPERATOR, "--replicas=1")
+            self.wait_until(lambda: self._operator_works(set()), "the operator works again")
+
+    def _operator_works(self, before: set[str]) -> bool:
+        pods = [pod for pod in self.cluster.list("pods", OPERATOR) if pod["metadata"]["uid"] not in before]
+        return any(status["ready"] for pod in pods for status in pod.get("status", {}).get("containerStatuses", []))
+
+    def _resource(self, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": self.namespace}
+        return {"apiVersion": "batchai.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
