@@ -11,15 +11,14 @@ SCRIPT = "echo to-stdout; echo to-stderr >&2; echo model > $AZ_BATCHAI_OUTPUT_MO
 
 
 def test_files_and_container_log_have_the_same_bytes(space: Space) -> None:
-    job = space.run("bytes", "printf 'a\\0b\\n\\377'; printf err >&2")
+    job = space.run("bytes", "printf 'a\\0b\\n\\377\\n'; printf 'err\\n' >&2")
     assert job["status"]["executionInfo"]["exitCode"] == 0
-    assert space.read_output("bytes", "stdouterr/stdout.txt") == b"a\0b\n\xff"
-    assert space.read_output("bytes", "stdouterr/stderr.txt") == b"err"
+    assert space.read_output("bytes", "stdouterr/stdout.txt") == b"a\0b\n\xff\n"
+    assert space.read_output("bytes", "stdouterr/stderr.txt") == b"err\n"
     log = subprocess.run(
         ["kubectl", "logs", "-n", space.namespace, "bytes-1-0", "-c", "job"], check=True, capture_output=True
     )
-    assert log.stdout.startswith(b"a\0b\n\xff")
-    assert b"err" in log.stdout
+    assert sorted(log.stdout.splitlines()) == [b"a\0b", b"err", b"\xff"]
 
 
 def test_outputs_and_directories_of_the_reference(space: Space) -> None:
