@@ -41,9 +41,7 @@ def parse_connection_string(text: str) -> StorageAccount:
     suffix = parts.get("EndpointSuffix", "core.windows.net")
     endpoints: dict[Service, str] = {}
     for service in ("file", "blob"):
-        given = parts.get(f"{service.capitalize()}Endpoint", f"{scheme}://{name}.{service}.{suffix}").rstrip(
-            "/"
-        )
+        given = parts.get(f"{service.capitalize()}Endpoint", f"{scheme}://{name}.{service}.{suffix}").rstrip("/")
         if given != f"https://{public_host(name, service)}":
             endpoints[service] = given
     return StorageAccount(name, parts.get("AccountKey"), endpoints=endpoints)

@@ -30,9 +30,7 @@ class ContainerDirectory:
         self._account = account
         self._endpoint = account.endpoint("blob")
         self._path = path
-        self._container = ContainerClient(
-            self._endpoint, container, credential=credential(account), **CLIENT_OPTIONS
-        )
+        self._container = ContainerClient(self._endpoint, container, credential=credential(account), **CLIENT_OPTIONS)
 
     def entries(self, path: str) -> list[Entry]:
         """The direct children."""
@@ -47,8 +45,7 @@ class ContainerDirectory:
                     found[entry.name] = entry
         if not found:
             raise StorageError(
-                f"'{self._container.container_name}/{full}' holds nothing"
-                f" in storage account '{self._account.name}'",
+                f"'{self._container.container_name}/{full}' holds nothing in storage account '{self._account.name}'",
                 not_found=True,
             )
         return sorted(found.values(), key=lambda entry: entry.name)

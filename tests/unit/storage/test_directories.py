@@ -186,7 +186,7 @@ def test_a_url_downloads(opened: Open) -> None:
     assert query["sp"] == ["r"]
     assert query["se"] == ["2030-01-01T00:00:00Z"]
     assert "spr" not in query  # plain HTTP stays allowed where the endpoint is plain HTTP
-    assert urllib.request.urlopen(url).read() == FILES["out/ä b+c%.txt"]  # noqa: S310
+    assert urllib.request.urlopen(url).read() == FILES["out/ä b+c%.txt"]
 
 
 def test_a_url_of_an_account_with_a_sas_token(opened: Open) -> None:
