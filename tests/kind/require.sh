@@ -58,6 +58,12 @@ engine() {
   program jq jq
 }
 
+npm() {
+  program npm npm
+  program openssl openssl
+  program curl curl
+}
+
 node_image() { program mmdebstrap mmdebstrap; }
 
 missing=()
