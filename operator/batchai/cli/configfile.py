@@ -23,7 +23,6 @@ ACCOUNT_PLACEHOLDERS = ("<YOUR_STORAGE_ACCOUNT>", "<AZURE_BATCHAI_STORAGE_ACCOUN
 KEY_PLACEHOLDER = "<AZURE_BATCHAI_STORAGE_KEY>"
 
 _COMMENTS = frozenset({"$schema", "comment", "_comment"})
-_SHARES, _CONTAINERS = "azureFileShares", "azureBlobFileSystems"
 
 
 def read(path: str) -> Properties:
