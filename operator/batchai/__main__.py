@@ -63,7 +63,8 @@ async def run(settings: Settings) -> int:
 def main() -> int:
     """The container's command."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for name in ("kopf", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return asyncio.run(run(Settings.from_environment()))
 
 

@@ -221,6 +221,16 @@ def test_killing_the_operator_changes_nothing(space: Space) -> None:
     assert {pod["metadata"]["uid"] for pod in space.pods("survivor")} == before
 
 
+def test_a_pod_that_is_deleted_runs_again(space: Space) -> None:
+    command = "[ -e $AZ_BATCHAI_OUTPUT_MODEL/first ] && exit 0; touch $AZ_BATCHAI_OUTPUT_MODEL/first; sleep 600"
+    space.submit("again", command)
+    space.wait_until(lambda: space.try_read_output("again", "outputs/first") is not None, "the first attempt works")
+    space.cluster.kubectl("delete", "pod", "again-1-0", "-n", space.namespace, "--grace-period=0", "--force")
+    status = space.finished("again")["status"]
+    assert status["executionState"] == "succeeded"
+    assert status["attempt"] == 2
+
+
 def test_a_result_waits_for_the_operator(space: Space) -> None:
     space.submit("absent", "sleep 3; exit 6")
     space.wait_until(lambda: space.pods("absent"), "the pod exists")

@@ -105,6 +105,9 @@ class ClusterReconciler:
         """Starts the jobs that the queue allows and tells the others why they wait."""
         context = self._context
         missing: dict[str, str] = {}
+        now = context.clock()
+        resting = {name: at - now for name, job in jobs.items() if (at := life.retry_at(job)) is not None and at > now}
+        jobs = {name: job for name, job in jobs.items() if name not in resting}
         candidates = dict(jobs)
         decision = assign([_queued(job) for job in candidates.values()], idle)
         while newly := await self._without_secrets(jobs, decision.started):
@@ -132,7 +135,10 @@ class ClusterReconciler:
             job = jobs[entry.name]
             status = life.waiting(job, reason, message, position=position, now=context.clock())
             await self._write(job, status)
-        return _SECRET_CHECK_SECONDS if missing else None
+        pauses = [rest.total_seconds() for rest in resting.values()]
+        if missing:
+            pauses.append(_SECRET_CHECK_SECONDS)
+        return min(pauses, default=None)
 
     async def _without_secrets(self, jobs: dict[str, Job], starting: Any) -> dict[str, str]:
         """The jobs that would start but lack a Secret: name → what is missing."""

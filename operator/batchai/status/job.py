@@ -25,6 +25,8 @@ MAX_ATTEMPTS = 4
 """The first try and three more after faults of the infrastructure."""
 START_GRACE = timedelta(seconds=30)
 """How long a mount or an image may fail before the job does: the kubelet tries again in between."""
+RETRY_DELAY = timedelta(seconds=5)
+"""How long a job waits after its first fault; twice as long after each further one."""
 _DETAIL_LIMIT = 2000
 
 WAITING = "Waiting"
@@ -55,6 +57,18 @@ def is_terminal(job: Job) -> bool:
 def has_started(job: Job) -> bool:
     """Every container of the current attempt has started at some time."""
     return is_true(job.status.conditions, STARTED)
+
+
+def retry_at(job: Job) -> datetime | None:
+    """When a job that a fault put back into the queue may start again; None for a job that never started.
+
+    What broke the attempt (a rebooting node, a device that is gone) is often still broken at once.
+    """
+    attempt = job.status.attempt or 0
+    since = job.status.execution_state_transition_time
+    if attempt == 0 or since is None:
+        return None
+    return since + RETRY_DELAY * 2.0 ** (attempt - 1)
 
 
 def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> JobStatus:

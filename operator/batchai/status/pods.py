@@ -28,6 +28,7 @@ _CANNOT_START = frozenset(
         "RunContainerError",
     }
 )
+_KILLED = frozenset({137, 143})
 _FIRST_LINE = re.compile(r"phase=(?P<phase>\w+) exit=(?P<exit>-?\d+)")
 _PHASE_CODES = {
     "directories": ("FailedCreatingDirectories", "The job's directories could not be created"),
@@ -157,7 +158,9 @@ def _stopped_by_deletion(pod: PodObject) -> bool:
         return True
     grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
     asked = datetime.fromisoformat(metadata["deletionTimestamp"]) - grace
-    return datetime.fromisoformat(terminated["finishedAt"]) > asked
+    finished = datetime.fromisoformat(terminated["finishedAt"])
+    # Both have whole seconds: within the same one, the exit code of a signal tells.
+    return finished > asked or (finished == asked and terminated["exitCode"] in _KILLED)
 
 
 def _init_problem(pod: PodObject) -> Problem | None:

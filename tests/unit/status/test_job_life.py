@@ -116,6 +116,39 @@ def test_a_fault_of_the_node_requeues(fault: dict[str, Any]) -> None:
     assert step.stop_pods
 
 
+@pytest.mark.parametrize(
+    ("deleted", "finished", "code", "state"),
+    [
+        ("03:10:30", "03:09:59", 6, "failed"),  # asked for at 03:10:00
+        ("03:10:30", "03:10:00", 6, "failed"),
+        ("03:10:30", "03:10:00", 143, "queued"),
+        ("03:10:30", "03:10:20", 0, "queued"),
+    ],
+)
+def test_a_result_counts_if_it_was_there_before_the_pod_was_deleted(
+    deleted: str, finished: str, code: int, state: str
+) -> None:
+    pod = ended(code)
+    pod["metadata"] |= {"deletionTimestamp": f"2026-05-04T{deleted}Z", "deletionGracePeriodSeconds": 30}
+    pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = f"2026-05-04T{finished}Z"
+    assert observe(running_job(), pod).status.execution_state == state
+
+
+def test_each_fault_makes_the_next_attempt_wait_longer() -> None:
+    def pause(attempt: int) -> timedelta | None:
+        at = life.retry_at(
+            job(status={"executionState": "queued", "attempt": attempt, "executionStateTransitionTime": NOW})
+        )
+        return at - NOW if at else None
+
+    assert [pause(attempt) for attempt in range(4)] == [
+        None,
+        timedelta(seconds=5),
+        timedelta(seconds=10),
+        timedelta(seconds=20),
+    ]
+
+
 def test_the_last_attempt_is_not_repeated() -> None:
     step = observe(running_job(attempt=life.MAX_ATTEMPTS), pod_raw(phase="Failed", reason="Evicted"))
     assert step.status.execution_state == "failed"

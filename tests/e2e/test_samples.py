@@ -1,0 +1,62 @@
+"""The quickstart by `kubectl apply`: real MNIST, the CNTK image, logs by `kubectl logs -f`, models in the share."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.jobs import Cluster, Space, Storage
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "batchai-samples"
+
+
+@pytest.fixture(scope="module")
+def samples(cluster: Cluster, storage: Storage) -> Iterator[Space]:
+    data = Path(os.environ.get("BATCHAI_CACHE", Path.home() / ".cache" / "batchai"), "mnist")
+    subprocess.run([ROOT / "quickstart/data.sh", data], check=True)
+    script = ROOT / "trainer-image/samples/ConvNet_MNIST.py"
+    subprocess.run(
+        [sys.executable, ROOT / "quickstart/storage.py", script, data],
+        check=True,
+        env=os.environ | {"AZURE_STORAGE_CONNECTION_STRING": storage.connection},
+    )
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+    yield Space(cluster, storage, NAMESPACE)
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+
+
+@pytest.mark.timeout(600)
+def test_the_quickstart_by_kubectl_apply(samples: Space, storage: Storage) -> None:
+    samples.cluster.kubectl("apply", "-k", str(ROOT / "manifests/samples"))
+    samples.wait_until(
+        lambda: "batchai-storage-batchaitest" in str(samples.job("cntk-python-1").get("status", {}).get("waiting")),
+        "the job asks for the storage account's Secret",
+    )
+    samples.make_secret("batchai-storage-batchaitest")
+    samples.wait_until(
+        lambda: any(pod["status"]["phase"] == "Running" for pod in samples.pods("cntk-python-1")),
+        "the job's pod runs",
+    )
+    followed = subprocess.run(
+        ["kubectl", "logs", "-f", "-n", NAMESPACE, "cntk-python-1-1-0", "-c", "job"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert followed.stdout.count("Finished Epoch[") == 2
+    errors = re.search(r"^Final Results: .*errs = ([0-9.]+)% \* 10000", followed.stdout, re.MULTILINE)
+    assert errors is not None
+    assert float(errors[1]) < 3
+    status = samples.finished("cntk-python-1")["status"]
+    assert status["executionState"] == "succeeded"
+    assert status["toolType"] == "cntk"
+    models = storage.files.get_share_client("logs").list_directories_and_files(
+        f"{status['jobOutputDirectoryPathSegment']}/outputs"
+    )
+    assert sorted(model["name"] for model in models) == ["ConvNet_MNIST_0.dnn", "ConvNet_MNIST_1.dnn"]
