@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
+import yaml
 from tests.e2e.jobs import Cluster, Space, Storage
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +60,20 @@ def test_the_quickstart_by_kubectl_apply(samples: Space, storage: Storage) -> No
         f"{status['jobOutputDirectoryPathSegment']}/outputs"
     )
     assert sorted(model["name"] for model in models) == ["ConvNet_MNIST_0.dnn", "ConvNet_MNIST_1.dnn"]
+
+
+@pytest.mark.timeout(300)
+def test_two_mpi_processes_share_the_training(samples: Space) -> None:
+    job = yaml.safe_load((ROOT / "manifests/samples/job.yaml").read_text())
+    job["metadata"] = {"name": "parallel", "namespace": NAMESPACE}
+    job["spec"]["cntkSettings"]["processCount"] = 2
+    job["spec"]["environmentVariables"] = [
+        {"name": "MNIST_EPOCHS", "value": "1"},
+        {"name": "MNIST_SAMPLES", "value": "6000"},
+    ]
+    samples.cluster.apply(job)
+    samples.wait_until(lambda: samples.state("parallel") in {"succeeded", "failed"}, "the job ends", seconds=240)
+    log = samples.cluster.kubectl("logs", "-n", NAMESPACE, "parallel-1-0", "-c", "job")
+    assert samples.state("parallel") == "succeeded", log
+    assert "2 out of 2 MPI nodes" in log
+    assert log.count("Finished Epoch[1 of 1]") == 2

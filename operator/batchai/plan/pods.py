@@ -13,6 +13,7 @@ from batchai.api.base import Model
 from batchai.api.cluster import ClusterSpec
 from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
+from batchai.plan import secrets
 from batchai.plan.directories import MOUNT_ROOT, JobIdentity, output_paths, stdouterr_path
 from batchai.plan.environment import host_file, job_environment
 from batchai.plan.mounts import Mount, job_mounts
@@ -58,6 +59,7 @@ def check(job: Job, identity: JobIdentity) -> None:
     """Raises SpecError for anything in the job that pods cannot be planned for."""
     toolkits.launch(job.spec)
     job_mounts(job.spec.mount_volumes, identity.mount_root)
+    secrets.check(job.spec)
 
 
 def job_pods(
@@ -157,8 +159,10 @@ def _pod_spec(
         volume_mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - in the pod
     resources = {"limits": {names.GPU_RESOURCE: str(gpus)}} if gpus else {}
     grace = job.spec.termination_grace_period_seconds
+    pull_secret = secrets.pull_secret(job.spec)
     return {
         "restartPolicy": "Never",
+        "imagePullSecrets": [{"name": pull_secret}] if pull_secret else [],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "activeDeadlineSeconds": _wall_clock_seconds(job.spec),
@@ -207,7 +211,10 @@ def _pod_spec(
                     "sh",
                     f"{LAUNCHER_PATH}/launch",
                 ],
-                "env": [{"name": name, "value": _literal(value)} for name, value in environment.items()],
+                "env": [
+                    *({"name": name, "value": _literal(value)} for name, value in environment.items()),
+                    *secrets.variables(job.spec),
+                ],
                 "resources": resources,
                 "securityContext": {"runAsUser": 0},
                 "volumeMounts": volume_mounts,

@@ -12,7 +12,7 @@ from batchai.api.cluster import Cluster
 from batchai.api.job import Job
 from batchai.errors import KubeApiError
 from batchai.kube.client import CLUSTERS, JOBS, NODES
-from batchai.plan.mounts import secret_names
+from batchai.plan import secrets
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule import ledger, scaling
@@ -146,13 +146,13 @@ class ClusterReconciler:
         missing: dict[str, str] = {}
         for name in starting:
             namespace = jobs[name].metadata.namespace
-            for secret in secret_names(jobs[name].spec.mount_volumes):
+            for secret, keys in secrets.needed(jobs[name].spec).items():
                 if secret not in found:
                     found[secret] = await self._context.api.exists_secret(namespace, secret)
                 if not found[secret]:
                     missing[name] = (
                         f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
-                        f"{names.SECRET_ACCOUNT_NAME} and {names.SECRET_ACCOUNT_KEY}"
+                        f"{' and '.join(keys)}"
                     )
                     break
         return missing

@@ -8,8 +8,10 @@ from batchai.api.cluster import ClusterSpec
 from batchai.errors import SpecError
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, job_pods, memory_quantity
+from batchai.plan.secrets import needed
 
 IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
+KEY_VAULT = {"sourceVault": {"id": "v"}, "secretUrl": "https://v/s"}
 IMAGES = Images("launcher:1", {"cntkSettings": "cntk:1", "*": "base:1"})
 CLUSTER = ClusterSpec.model_validate(
     {"workspace": "w", "vmSize": "Standard_NC6", "tolerations": [{"key": "sku", "value": "gpu"}]}
@@ -85,6 +87,19 @@ def test_cntk_runs_in_its_default_image() -> None:
     assert env["KERAS_BACKEND"] == "cntk"
 
 
+def test_secrets_are_named_and_never_read() -> None:
+    reference = {"name": "tokens", "key": "hub"}
+    registry = {"image": "r.example/x:1", "credentials": {"username": "u", "secretRef": {"name": "pull"}}}
+    spec = {
+        "secrets": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": reference}}],
+        "containerSettings": {"imageSourceRegistry": registry},
+    }
+    pod = plan(**spec)
+    assert {"name": "TOKEN", "valueFrom": {"secretKeyRef": reference}} in pod["spec"]["containers"][0]["env"]
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert set(needed(job(**spec).spec)) == {"batchai-storage-acc", "tokens", "pull"}
+
+
 def test_own_image_and_shared_memory() -> None:
     pod = plan(containerSettings={"imageSourceRegistry": {"image": "me/train:1"}, "shmSize": "8gb"})
     assert pod["spec"]["containers"][0]["image"] == "me/train:1"
@@ -108,6 +123,7 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
     ("spec", "field"),
     [
         ({"nodeCount": 2}, "nodeCount"),
+        ({"secrets": [{"name": "X", "valueSecretReference": KEY_VAULT}]}, r"secrets\[0\]"),
         ({"chainerSettings": {"pythonScriptFilePath": "x.py"}}, "chainerSettings"),
     ],
 )

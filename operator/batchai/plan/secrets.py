@@ -1,0 +1,64 @@
+"""The Secrets that a job refers to. Names and keys only: values never pass through the operator."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from batchai.api import names
+from batchai.api.job import JobSpec
+from batchai.api.mounts import MountVolumes
+from batchai.errors import SpecError
+from batchai.plan.mounts import secret_names
+
+
+def needed(spec: JobSpec) -> dict[str, tuple[str, ...]]:
+    """Secret name → the keys that it must have; a pull secret's keys are Kubernetes' own."""
+    secrets: dict[str, tuple[str, ...]] = dict.fromkeys(
+        secret_names(spec.mount_volumes), (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY)
+    )
+    for variable in spec.secrets or []:
+        if variable.value_from is not None:
+            reference = variable.value_from.secret_key_ref
+            secrets[reference.name] = (*secrets.get(reference.name, ()), reference.key)
+    if (pull := pull_secret(spec)) is not None:
+        secrets[pull] = (".dockerconfigjson",)
+    return secrets
+
+
+def pull_secret(spec: JobSpec) -> str | None:
+    """The Secret of the job's private registry, if it names one."""
+    if spec.container_settings is None:
+        return None
+    credentials = spec.container_settings.image_source_registry.credentials
+    return credentials.secret_ref.name if credentials and credentials.secret_ref else None
+
+
+def variables(spec: JobSpec) -> list[dict[str, Any]]:
+    """The job's secret variables as a container's env entries; the kubelet reads the values."""
+    return [
+        {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": source.name, "key": source.key}}}
+        for variable in spec.secrets or []
+        if variable.value_from is not None and (source := variable.value_from.secret_key_ref)
+    ]
+
+
+def check(spec: JobSpec) -> None:
+    """Raises SpecError for references that this version does not follow."""
+    for field in _key_vault_references(spec):
+        raise SpecError(field, "this version does not read Azure Key Vaults: put the value into a Secret and name that")
+
+
+def _key_vault_references(spec: JobSpec) -> Iterator[str]:
+    for index, variable in enumerate(spec.secrets or []):
+        if variable.value_from is None:
+            yield f"spec.secrets[{index}]"
+    volumes = spec.mount_volumes or MountVolumes()
+    for name, credentials in (
+        *(("azureFileShares", share.credentials) for share in volumes.azure_file_shares or []),
+        *(("azureBlobFileSystems", blob.credentials) for blob in volumes.azure_blob_file_systems or []),
+    ):
+        if credentials and credentials.account_key_secret_reference and not credentials.secret_ref:
+            yield f"spec.mountVolumes.{name}[].credentials.accountKeySecretReference"
+    settings = spec.container_settings
+    registry = settings.image_source_registry.credentials if settings else None
+    if registry is not None and registry.secret_ref is None:
+        yield "spec.containerSettings.imageSourceRegistry.credentials"
