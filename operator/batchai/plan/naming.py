@@ -3,26 +3,32 @@
 import hashlib
 import re
 
+LONGEST = 50
+"""Characters of a Job's name: the names of its pods add an attempt and an index to it (63 in all)."""
+
 
 def resource_name(azure_name: str) -> str:
     """The Kubernetes name of an Azure name: `cntk_Python_1` → `cntk-python-1`.
 
-    Different Azure names may meet in one Kubernetes name; see `unique_resource_name`.
+    Different Azure names may meet in one Kubernetes name; see `unique_resource_name`. A long name is cut, and
+    gets a suffix that depends on all of it.
     """
-    return re.sub(r"[^a-z0-9]+", "-", azure_name.lower()).strip("-") or "x"
+    name = re.sub(r"[^a-z0-9]+", "-", azure_name.lower()).strip("-") or "x"
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST - 7].strip('-')}-{_digest(azure_name)}"
 
 
 def unique_resource_name(azure_name: str, *identity: str) -> str:
     """`resource_name` with a suffix that depends on the whole identity, for names that are taken."""
-    digest = hashlib.sha1("/".join((*identity, azure_name)).encode(), usedforsecurity=False).hexdigest()
-    return f"{resource_name(azure_name)}-{digest[:6]}"
+    suffix = _digest("/".join((*identity, azure_name)))
+    return f"{resource_name(azure_name)[: LONGEST - 7].strip('-')}-{suffix}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:6]
 
 
 def pod_name(job: str, attempt: int, index: int) -> str:
     """The name of the pod of one node of one attempt; a second create meets the first (design §2.2)."""
     return f"{job}-{attempt}-{index}"
-
-
-def service_name(job: str, attempt: int) -> str:
-    """The name of the headless Service that names the pods of one attempt."""
-    return f"{job}-{attempt}"

@@ -46,11 +46,8 @@ class Runtime:
         """Lists everything, then follows it and works."""
         informers = (self._nodes, self._pods, self._events)
         versions = [await informer.sync() for informer in informers]
-        for kind, resource in KINDS.items():
-            for item in (await self._client.list(resource))[0]:
-                self._objects.put(kind, {"kind": kind, **item})
         reconcilers = await self._reconcilers()
-        self._add(routing.unfinished(self._objects, tuple(KINDS)))
+        await self._relist()
         self._tasks = [
             *(
                 asyncio.create_task(informer.run(version), name=f"informer-{index}")
@@ -129,7 +126,23 @@ class Runtime:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            self._add(routing.unfinished(self._objects, tuple(KINDS)))
+            try:
+                await self._relist()
+            except KubeApiError as error:
+                _log.warning("resync: %s", error)
+
+    async def _relist(self) -> None:
+        """Lists our kinds, because kopf does not tell of deletions that a broken watch missed."""
+        for kind, resource in KINDS.items():
+            items, version = await self._client.list(resource)
+            listed = {item["metadata"]["uid"] for item in items}
+            for known in self._objects.list(kind):
+                metadata = known["metadata"]
+                if metadata["uid"] not in listed and int(metadata["resourceVersion"]) <= int(version):
+                    self.seen(kind, "DELETED", known)
+            for item in items:
+                self.seen(kind, None, {**item, "kind": kind})
+        self._add(routing.unfinished(self._objects, tuple(KINDS)))
 
     def _add(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -16,7 +16,7 @@ from batchai.api.base import Condition
 from batchai.api.job import ErrorDetail, ExecutionInfo, Job, JobError, JobStatus, Waiting
 from batchai.plan.directories import JobIdentity
 from batchai.status.conditions import find, is_true, shorten, with_condition
-from batchai.status.pods import Outcome, PodObject, Problem, outcome, start_problem, started, unschedulable
+from batchai.status.pods import Outcome, PodObject, Problem, delay, outcome, start_problem, started
 
 ExecutionState = Literal["queued", "running", "terminating", "succeeded", "failed"]
 
@@ -163,8 +163,8 @@ def observed(
         if problem is not None:
             return blocked(job, problem, now)
     status = _unblocked(job, now)
-    if (message := unschedulable(master)) is not None:
-        conditions = _condition(job, status.conditions, STARTED, False, "Unschedulable", message, now)
+    if (waits := delay(master, mount_failures.get(master["metadata"]["uid"]))) is not None:
+        conditions = _condition(job, status.conditions, STARTED, False, *waits, now)
         return Step(status.model_copy(update={"conditions": conditions}))
     if len(pods) == expected and all(started(pod) for pod in pods.values()):
         status = status.model_copy(update={"conditions": _running(job, status.conditions, now)})

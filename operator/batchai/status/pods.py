@@ -63,12 +63,13 @@ def started(pod: PodObject) -> bool:
     return "running" in state or "terminated" in state
 
 
-def unschedulable(pod: PodObject) -> str | None:
-    """The scheduler's words if it cannot place the pod on its node now."""
+def delay(pod: PodObject, mount_failure: str | None) -> tuple[str, str] | None:
+    """Why the pod does not start yet, though nothing is wrong with the job: reason and the cluster's own words."""
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            message: str = condition.get("message", condition.get("reason", ""))
-            return message
+            return "Unschedulable", condition.get("message", condition.get("reason", ""))
+    if mount_failure is not None and not _mounted(pod) and _driver_missing(mount_failure):
+        return "StorageDriverMissing", mount_failure
     return None
 
 
@@ -89,7 +90,7 @@ def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
                     f"The container could not be started: {waiting['reason']}",
                     {"imageName": container.get("image", ""), "Info": text},
                 )
-    if mount_failure is not None:
+    if mount_failure is not None and not _mounted(pod) and not _driver_missing(mount_failure):
         return _mount_problem(mount_failure)
     return None
 
@@ -114,6 +115,19 @@ def outcome(pod: PodObject) -> Outcome | None:
     if code == 0:
         return Outcome(0, None)
     return Outcome(code, _exit_problem(terminated))
+
+
+def _mounted(pod: PodObject) -> bool:
+    """The first container started, so every volume is there: an older event about a mount is history."""
+    return any(
+        container.get("state", {}).keys() & {"running", "terminated"}
+        for container in pod.get("status", {}).get("initContainerStatuses", [])
+    )
+
+
+def _driver_missing(mount_failure: str) -> bool:
+    """A CSI driver has not registered with the kubelet: a new node needs a while for that."""
+    return "not found in the list of registered CSI drivers" in mount_failure
 
 
 def _exit_problem(terminated: Mapping[str, Any]) -> Problem:

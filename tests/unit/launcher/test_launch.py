@@ -93,9 +93,14 @@ def test_output_is_there_while_the_process_runs(launcher: Launcher) -> None:
     process = launcher.start("echo early; sleep 20")
     assert process.stdout is not None
     assert process.stdout.readline() == b"early\n"
-    assert launcher.file("stdout-0.txt") == b"early\n"
+    # tee writes to its output first.
+    deadline = time.monotonic() + 5
+    while launcher.file("stdout-0.txt") != b"early\n" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
+    assert launcher.file("stdout-0.txt") == b"early\n"
 
 
 def test_exit_code_and_last_words(launcher: Launcher) -> None:

@@ -92,6 +92,34 @@ def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None
     assert "no such share" in condition.message
 
 
+def test_an_old_mount_failure_is_history_once_the_first_container_has_started() -> None:
+    init = [{"name": "launcher", "state": {"terminated": {"exitCode": 0}}}]
+    pod = pod_raw(initContainerStatuses=init)
+    step = observe(running_job(), pod, failures={"pod-0": 'failed for volume "azurefile-0"'})
+    assert not is_true(step.status.conditions, life.START_BLOCKED)
+
+
+@pytest.mark.parametrize(
+    ("pod", "failure", "reason"),
+    [
+        (
+            pod_raw(conditions=[{"type": "PodScheduled", "status": "False", "message": "no gpu"}]),
+            None,
+            "Unschedulable",
+        ),
+        (pod_raw(), "driver name x not found in the list of registered CSI drivers", "StorageDriverMissing"),
+    ],
+)
+def test_what_the_cluster_lacks_makes_the_job_wait_and_not_fail(
+    pod: dict[str, Any], failure: str | None, reason: str
+) -> None:
+    step = observe(running_job(), pod, failures={"pod-0": failure} if failure else {})
+    condition = find(step.status.conditions, life.STARTED)
+    assert condition is not None
+    assert (condition.status, condition.reason) == ("False", reason)
+    assert not is_true(step.status.conditions, life.START_BLOCKED)
+
+
 def test_a_problem_that_goes_away_is_forgotten() -> None:
     blocked = observe(running_job(), pod_raw(), failures={"pod-0": "x"})
     again = running_job(conditions=[c.model_dump(by_alias=True) for c in blocked.status.conditions or []])
