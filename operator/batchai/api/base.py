@@ -1,9 +1,12 @@
 """The base of all API models: Batch AI's camelCase on the wire, snake_case in Python."""
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from batchai.api.schema import keyed
 
 
 class Model(BaseModel):
@@ -47,3 +50,6 @@ class Condition(Model):
     message: str = ""
     last_transition_time: datetime
     observed_generation: int | None = None
+
+
+Conditions = Annotated[list[Condition], keyed("type")]

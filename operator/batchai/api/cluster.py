@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from batchai.api.base import Model, ObjectMeta
-from batchai.api.job import CommandLine, EnvironmentSecret, EnvironmentVariable, JobError, Path
+from batchai.api.job import VARIABLES_RULE, CommandLine, EnvironmentSecrets, EnvironmentVariables, JobError, Path
 from batchai.api.mounts import MOUNT_VOLUMES_RULE, KeyVaultSecretReference, MountVolumes, ResourceId
 from batchai.api.schema import Rule, text
 from batchai.api.workspace import ProvisioningStatus
@@ -18,7 +18,7 @@ VmSizeName = Annotated[
     str,
     text(maximum=63, minimum=1),
     Rule(
-        "!self.matches('(?i)^standard_(a0|gs[0-9].*|ds[0-9]+(_v2)?)$')",
+        "!self.matches('(?i)^standard_(a0|[dg]s[0-9].*)$')",
         "vmSize may not be STANDARD_A0 or of the families GS, DS and DSv2: choose another, such as Standard_NC6",
     ),
 ]
@@ -84,12 +84,8 @@ class SetupTask(Model):
 
     command_line: CommandLine = Field(description="Command line, as shell text; runs again after a reboot.")
     std_out_err_path_prefix: Path = Field(description="Where its logs go, on a mount.")
-    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=512)] | None = Field(
-        default=None, description="Variables of the task."
-    )
-    secrets: Annotated[list[EnvironmentSecret], Field(max_length=128)] | None = Field(
-        default=None, description="Variables of the task with secret values."
-    )
+    environment_variables: EnvironmentVariables | None = Field(default=None, description="Variables of the task.")
+    secrets: EnvironmentSecrets | None = Field(default=None, description="Variables of the task with secret values.")
 
 
 class AppInsightsReference(Model):
@@ -121,7 +117,7 @@ class PerformanceCountersSettings(Model):
 class NodeSetup(Model):
     """How nodes are made ready."""
 
-    setup_task: SetupTask | None = Field(default=None, description="Runs once on each node.")
+    setup_task: Annotated[SetupTask, VARIABLES_RULE] | None = Field(default=None, description="Runs once on each node.")
     mount_volumes: Annotated[MountVolumes, MOUNT_VOLUMES_RULE] | None = Field(
         default=None, description="File systems mounted under $AZ_BATCHAI_MOUNT_ROOT for every job."
     )

@@ -13,6 +13,8 @@ from batchai.api.schema import Rule, with_rules
 
 Schema = dict[str, Any]
 
+_RULES = "x-kubernetes-validations"
+
 _KEPT = frozenset(
     {
         "type",
@@ -27,7 +29,9 @@ _KEPT = frozenset(
         "pattern",
         "default",
         "required",
-        "x-kubernetes-validations",
+        "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys",
+        _RULES,
     }
 )
 _DROPPED = frozenset({"title", "$defs", "$ref"})
@@ -131,8 +135,6 @@ def _structural(schema: Schema, definitions: Mapping[str, Schema], path: str) ->
         result["additionalProperties"] = _structural(schema["additionalProperties"], definitions, f"{path}.*")
     elif schema.get("type") == "array":
         result["items"] = _structural(schema["items"], definitions, f"{path}[]")
-        if result["items"].get("properties", {}).keys() >= {"type", "status", "lastTransitionTime"}:
-            result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     elif schema.get("type") == "integer":
         result["format"] = "int32" if abs(schema.get("maximum", 0)) else "int64"
     if "type" not in result:
@@ -153,13 +155,19 @@ def _resolved(schema: Schema, definitions: Mapping[str, Schema], path: str) -> S
         members = [member for member in schema["anyOf"] if member.get("type") != "null"]
         if len(members) != 1:
             raise ValueError(f"{path} is a union, which has no structural form")
-        schema = {**members[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+        schema = _merged(members[0], schema, without="anyOf")
     if "$ref" in schema:
         target = _resolved(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions, path)
-        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+        schema = _merged(target, schema, without="$ref")
     if "const" in schema:
-        schema = {**schema, "enum": [schema.pop("const")]}
+        schema = {**{key: value for key, value in schema.items() if key != "const"}, "enum": [schema["const"]]}
     unknown = schema.keys() - _KEPT - _DROPPED - {"properties", "additionalProperties", "items"}
     if unknown:
         raise ValueError(f"{path} uses {', '.join(sorted(unknown))}, which has no structural form")
     return schema
+
+
+def _merged(inner: Schema, outer: Schema, *, without: str) -> Schema:
+    rules = [*inner.get(_RULES, ()), *outer.get(_RULES, ())]
+    merged = {**inner, **{key: value for key, value in outer.items() if key != without}}
+    return {**merged, _RULES: rules} if rules else merged

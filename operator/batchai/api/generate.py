@@ -1,4 +1,4 @@
-"""`python -m batchai.api.generate --write|--check`: crds/ and docs/fields.md from the models.
+"""`python -m batchai.api.generate --write|--check`: crds/, docs/fields.md and docs/permissions.md.
 
 Batch AI reference §8 gives the columns: what `az batchai … -o table` showed.
 """
@@ -18,6 +18,10 @@ from batchai.api.schema import Rule
 _ROOT = Path(__file__).parents[3]
 
 _IMMUTABLE = "the spec of this kind cannot be changed: delete the resource and create it again"
+
+
+# Other resources refer to these kinds by name, and the names are values of labels.
+_NAME = Rule("self.metadata.name.size() <= 63", "metadata.name must have at most 63 characters")
 
 
 def _unchanged(*fields: str, message: str) -> list[Rule]:
@@ -44,6 +48,7 @@ KINDS = (
             Column("Location", ".spec.location"),
             Column("State", ".status.provisioningState"),
         ],
+        rules=[_NAME],
     ),
     Kind(
         name="Cluster",
@@ -62,6 +67,7 @@ KINDS = (
             Column("Unusable", ".status.nodeStateCounts.unusableNodeCount", "integer"),
             Column("Nodes", '.status.conditions[?(@.type=="NodesAvailable")].message', priority=1),
         ],
+        rules=[_NAME],
         spec_rules=_unchanged(
             *_fields(cluster.ClusterSpec, "scaleSettings"),
             message="cannot be changed, only scaleSettings can: delete the Cluster and create it again",
@@ -94,6 +100,7 @@ KINDS = (
             Column("Workspace", ".spec.workspace"),
             Column("State", ".status.provisioningState"),
         ],
+        rules=[_NAME],
         spec_rules=[Rule("self == oldSelf", _IMMUTABLE)],
     ),
     Kind(
@@ -140,6 +147,7 @@ def artefacts() -> dict[Path, str]:
     resources = "".join(f"  - {path.name}\n" for path in sorted(files))
     files[Path("crds", "kustomization.yaml")] = f"{note}resources:\n{resources}"
     files[Path("docs", "fields.md")] = _documentation()
+    files[Path("docs", "permissions.md")] = _permissions()
     return files
 
 
@@ -169,6 +177,30 @@ def _documentation() -> str:
             lines += ["", "Rules:", "", *(f"- {message}" for message in dict.fromkeys(rules))]
         lines.append("")
     return "\n".join(lines)
+
+
+def _permissions() -> str:
+    """The operator's rights as a table, read from its roles."""
+    documents = yaml.safe_load_all((_ROOT / "manifests" / "rbac.yaml").read_text(encoding="utf-8"))
+    lines = [
+        "# Permissions of the operator",
+        "",
+        "Generated from `manifests/rbac.yaml` by `make generate`.",
+        "",
+        "| Where | Resources | Names | Verbs |",
+        "| --- | --- | --- | --- |",
+    ]
+    for role in documents:
+        where = {"ClusterRole": "everywhere", "Role": f"in {role['metadata'].get('namespace')}"}.get(role["kind"])
+        for rule in role.get("rules", ()):
+            group = rule["apiGroups"][0]
+            resources = ", ".join(
+                "/".join([f"{name}.{group}" if group else name, *sub])
+                for name, *sub in (resource.split("/") for resource in rule["resources"])
+            )
+            only = ", ".join(rule.get("resourceNames", ["any"]))
+            lines.append(f"| {where} | {resources} | {only} | {', '.join(rule['verbs'])} |")
+    return "\n".join([*lines, ""])
 
 
 def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:

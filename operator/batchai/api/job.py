@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from batchai.api.base import Condition, Model, ObjectMeta
-from batchai.api.durations import CEL_PATTERN
+from batchai.api.base import Conditions, Model, ObjectMeta
+from batchai.api.durations import CEL_IN_BOUNDS, CEL_IS_DURATION
 from batchai.api.mounts import MOUNT_VOLUMES_RULE, KeyVaultSecretReference, MountVolumes, SecretReference
-from batchai.api.schema import Rule, text
+from batchai.api.schema import Rule, keyed, text
 from batchai.errors import SpecError
 
 Path = Annotated[str, text(maximum=4096, minimum=1)]
@@ -270,6 +270,15 @@ class EnvironmentSecret(Model):
     )
 
 
+EnvironmentVariables = Annotated[list[EnvironmentVariable], Field(max_length=512), keyed("name")]
+EnvironmentSecrets = Annotated[list[EnvironmentSecret], Field(max_length=128), keyed("name")]
+VARIABLES_RULE = Rule(
+    "!has(self.environmentVariables) || !has(self.secrets) || "
+    "!sets.intersects(self.secrets.map(a, a.name), self.environmentVariables.map(a, a.name))",
+    "environmentVariables and secrets must not have the same name",
+)
+
+
 class Constraints(Model):
     """Limits of the job."""
 
@@ -277,9 +286,10 @@ class Constraints(Model):
         str,
         text(maximum=32, minimum=2),
         Rule(
-            f"self.matches(r'{CEL_PATTERN}')",
+            CEL_IS_DURATION,
             "maxWallClockTime must be a duration such as P7D, PT2H30M, 7.00:00:00 or '7 days, 0:00:00'",
         ),
+        Rule(CEL_IN_BOUNDS, "maxWallClockTime must last from 1 second to 7 days"),
     ] = Field(default="P7D", description="How long the job may run; at most, and by default, 7 days.")
 
 
@@ -367,10 +377,7 @@ class JobSpec(Model):
         Annotated[
             list[InputDirectory],
             Field(max_length=64),
-            Rule(
-                "self.all(a, self.filter(b, a.id == b.id).size() == 1)",
-                "inputDirectories must have different ids",
-            ),
+            Rule("self.all(a, self.exists_one(b, a.id == b.id))", "inputDirectories must have different ids"),
         ]
         | None
     ) = Field(default=None, description="Paths that the job reads.")
@@ -378,10 +385,7 @@ class JobSpec(Model):
         Annotated[
             list[OutputDirectory],
             Field(max_length=64),
-            Rule(
-                "self.all(a, self.filter(b, a.id == b.id).size() == 1)",
-                "outputDirectories must have different ids",
-            ),
+            Rule("self.all(a, self.exists_one(b, a.id == b.id))", "outputDirectories must have different ids"),
             Rule(
                 "self.all(a, a.id != 'stdouterr')",
                 "the output directory id 'stdouterr' is the job's own log directory: choose another",
@@ -389,10 +393,10 @@ class JobSpec(Model):
         ]
         | None
     ) = Field(default=None, description="Directories made for the job to write to.")
-    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=512)] | None = Field(
+    environment_variables: EnvironmentVariables | None = Field(
         default=None, description="Variables of the job's processes."
     )
-    secrets: Annotated[list[EnvironmentSecret], Field(max_length=128)] | None = Field(
+    secrets: EnvironmentSecrets | None = Field(
         default=None, description="Variables of the job's processes with secret values."
     )
     constraints: Constraints = Field(default=Constraints(), description="Limits of the job.")
@@ -426,6 +430,7 @@ SPEC_RULES = (
         "[" + ", ".join(f"has(self.{name})" for name in TOOLKITS) + "].filter(set, set).size() == 1",
         f"set exactly one of {', '.join(TOOLKITS)}",
     ),
+    VARIABLES_RULE,
     Rule(
         "!oldSelf.terminate || self.terminate",
         "terminate cannot be taken back: create a new Job to run it again",
@@ -494,7 +499,7 @@ class JobStatus(Model):
     waiting: Waiting | None = Field(default=None, description="Why a queued job waits.")
     attempt: int | None = Field(default=None, description="Number of the current attempt, from 1.")
     nodes: list[str] | None = Field(default=None, description="Nodes of the current attempt, master first.")
-    conditions: list[Condition] | None = Field(default=None, description="Kubernetes conditions.")
+    conditions: Conditions | None = Field(default=None, description="Kubernetes conditions.")
     observed_generation: int | None = Field(default=None, description="Generation that the status is about.")
 
 

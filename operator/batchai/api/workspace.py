@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from batchai.api.base import Condition, Model, ObjectMeta
+from batchai.api.base import Conditions, Model, ObjectMeta
 from batchai.api.schema import text
 
 ProvisioningState = Literal["creating", "updating", "succeeded", "failed", "deleting"]
@@ -27,7 +27,7 @@ class ProvisioningStatus(Model):
     provisioning_state_transition_time: datetime | None = Field(
         default=None, description="When the provisioning state changed last."
     )
-    conditions: list[Condition] | None = Field(default=None, description="Kubernetes conditions.")
+    conditions: Conditions | None = Field(default=None, description="Kubernetes conditions.")
     observed_generation: int | None = Field(default=None, description="Generation that the status is about.")
 
 
