@@ -108,7 +108,9 @@ class Space:
             ],
         }
 
-    def manifest(self, name: str, command: str, **spec: Any) -> dict[str, Any]:
+    def manifest(self, name: str, command: str | None, **spec: Any) -> dict[str, Any]:
+        """A job that runs a command, or the toolkit of `spec` when there is none."""
+        custom = {"customToolkitSettings": {"commandLine": command}} if command else {}
         return self._resource(
             "Job",
             name,
@@ -120,16 +122,22 @@ class Space:
                 "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
                 "mountVolumes": self.mount_volumes(),
                 "containerSettings": {"imageSourceRegistry": {"image": IMAGE}},
-                "customToolkitSettings": {"commandLine": command},
+                **custom,
                 **spec,
             },
         )
 
-    def submit(self, name: str, command: str, **spec: Any) -> None:
+    def submit(self, name: str, command: str | None, **spec: Any) -> None:
         self.cluster.apply(self.manifest(name, command, **spec))
 
     def run(
-        self, name: str, command: str, *, succeeds: bool = True, blobs: dict[str, bytes] | None = None, **spec: Any
+        self,
+        name: str,
+        command: str | None,
+        *,
+        succeeds: bool = True,
+        blobs: dict[str, bytes] | None = None,
+        **spec: Any,
     ) -> dict[str, Any]:
         container = self.storage.blobs.get_container_client(self.namespace)
         for path, data in (blobs or {}).items():

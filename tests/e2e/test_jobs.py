@@ -193,6 +193,40 @@ def test_delete_stops_the_pods_and_keeps_the_files(space: Space) -> None:
     assert space.run("after", "true")["status"]["executionState"] == "succeeded"
 
 
+SHOW = "import os; print(os.environ['RANK'], os.environ['WORLD_SIZE'], os.environ['AZ_BATCHAI_TASK_INDEX'])"
+
+
+def test_processes_of_a_toolkit_have_their_own_variables_and_files(space: Space) -> None:
+    settings = {
+        "pythonInterpreterPath": "python3",
+        "pythonScriptFilePath": "$AZ_BATCHAI_JOB_TEMP/show it.py",
+        "communicationBackend": "gloo",
+        "processCount": 2,
+    }
+    prepare = {"commandLine": f'echo "{SHOW}" >"$AZ_BATCHAI_JOB_TEMP/show it.py"'}
+    job = space.run("ranks", None, pyTorchSettings=settings, jobPreparation=prepare)
+    assert job["status"]["toolType"] == "pytorch"
+    assert space.read_output("ranks", "stdouterr/stdout-0.txt") == b"0 2 0\n"
+    assert space.read_output("ranks", "stdouterr/stdout-1.txt") == b"1 2 1\n"
+
+
+def test_parameter_servers_end_with_the_master(space: Space) -> None:
+    settings = {
+        "pythonInterpreterPath": "sh",
+        "pythonScriptFilePath": "$AZ_BATCHAI_JOB_TEMP/task",
+        "masterCommandLineArgs": "'sleep 1; echo $TF_CONFIG'",
+        "parameterServerCommandLineArgs": "'sleep 600'",
+        "parameterServerCount": 1,
+    }
+    prepare = {"commandLine": """echo 'eval "$1"' >$AZ_BATCHAI_JOB_TEMP/task"""}
+    job = space.run("servers", None, tensorFlowSettings=settings, jobPreparation=prepare)
+    assert job["status"]["toolType"] == "tensorflow"
+    configuration = json.loads(space.read_output("servers", "stdouterr/stdout-wk-0.txt"))
+    assert configuration["task"] == {"type": "worker", "index": 0}
+    assert configuration["cluster"] == {"ps": ["servers-1-0:2222"], "worker": ["servers-1-0:2223"]}
+    assert space.read_output("servers", "stdouterr/stdout-ps-0.txt") == b""
+
+
 def test_images_without_shell_python_or_coreutils_work(space: Space) -> None:
     settings = {"imageSourceRegistry": {"image": "batchai/launcher:0.1.0"}}
     job = space.run("bare", "echo from nothing", containerSettings=settings)

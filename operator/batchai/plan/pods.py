@@ -14,7 +14,7 @@ from batchai.api.cluster import ClusterSpec
 from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
 from batchai.plan import secrets
-from batchai.plan.directories import MOUNT_ROOT, JobIdentity, output_paths, stdouterr_path
+from batchai.plan.directories import MOUNT_ROOT, JobIdentity, expand, output_paths, stdouterr_path
 from batchai.plan.environment import host_file, job_environment
 from batchai.plan.mounts import Mount, job_mounts
 from batchai.plan.naming import pod_name
@@ -57,7 +57,7 @@ def job_image(spec: JobSpec, images: Images) -> str:
 
 def check(job: Job, identity: JobIdentity) -> None:
     """Raises SpecError for anything in the job that pods cannot be planned for."""
-    toolkits.launch(job.spec)
+    toolkits.launch(job.spec, [job.metadata.name] * job.spec.node_count)
     job_mounts(job.spec.mount_volumes, identity.mount_root)
     secrets.check(job.spec)
 
@@ -66,11 +66,12 @@ def job_pods(
     job: Job, identity: JobIdentity, attempt: Attempt, *, cluster: ClusterSpec, images: Images
 ) -> list[dict[str, Any]]:
     """The pods of an attempt, master first. Raises SpecError as `check` does."""
-    launch = toolkits.launch(job.spec)
     mounts = job_mounts(job.spec.mount_volumes, identity.mount_root)
     hosts = [pod_name(job.metadata.name, attempt.number, index) for index in range(len(attempt.nodes))]
+    launch = toolkits.launch(job.spec, hosts)
+    variables = job_environment(job.spec, identity, hosts=hosts, gpus=attempt.gpus)
     common = {
-        **job_environment(job.spec, identity, hosts=hosts, gpus=attempt.gpus),
+        **variables,
         **launch.environment,
         **_launch_environment(job.spec, identity, launch, mounts, hosts, job_image(job.spec, images)),
     }
@@ -87,7 +88,7 @@ def job_pods(
                 mounts=mounts,
                 temp=identity.temp,
                 images=images,
-                environment={**common, "AZ_BATCH_NODE_ID": node, **_processes(launch.nodes[index])},
+                environment={**common, "AZ_BATCH_NODE_ID": node, **_processes(launch.nodes[index], variables)},
             ),
         }
         for index, node in enumerate(attempt.nodes)
@@ -250,7 +251,7 @@ def _launch_environment(
     return environment
 
 
-def _processes(processes: Sequence[Process]) -> dict[str, str]:
+def _processes(processes: Sequence[Process], variables: Mapping[str, str]) -> dict[str, str]:
     environment = {f"{_LAUNCH}PROCESSES": str(len(processes))}
     for index, process in enumerate(processes):
         prefix = f"{_LAUNCH}PROCESS_{index}_"
@@ -259,7 +260,7 @@ def _processes(processes: Sequence[Process]) -> dict[str, str]:
         environment[f"{prefix}STDERR"] = process.stderr
         if process.environment:
             environment[f"{prefix}ENVIRONMENT"] = "\n".join(
-                f"{name}={value}" for name, value in process.environment.items()
+                f"{name}={expand(value, variables)}" for name, value in process.environment.items()
             )
     return environment
 

@@ -1,6 +1,6 @@
-"""What a toolkit is to the rest: a job in, the processes of each of its nodes out. Pure."""
+"""What a toolkit is to the rest: a job and its hosts in, the processes of each node out. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchai.api.job import JobSpec
@@ -12,7 +12,7 @@ class Process:
 
     command: shell text, in which $VARIABLES are expanded on the node (reference §3); stdout, stderr: file
     names in the job's stdouterr directory (reference §5.2); environment: what this process has besides the
-    job's variables.
+    job's variables, which its values may name.
     """
 
     command: str
@@ -23,7 +23,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Launch:
-    """A job's processes by node; index 0 is the master, whose first process decides the job's result.
+    """A job's processes by node; the first process of node 0 is the master, whose exit is the job's.
 
     environment: variables that every process of the job has because of its toolkit.
     """
@@ -36,9 +36,9 @@ class Launch:
 class Toolkit:
     """One of Batch AI's toolkits.
 
-    settings: the field of the job that holds its settings, as users write it; launch raises SpecError for
-    what the toolkit cannot run.
+    settings: the field of the job that holds its settings, as users write it; launch: (job, host names of its
+    nodes, master first) → processes; it raises SpecError for what the toolkit cannot run.
     """
 
     settings: str
-    launch: Callable[[JobSpec], Launch]
+    launch: Callable[[JobSpec, Sequence[str]], Launch]

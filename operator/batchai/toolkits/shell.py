@@ -1,6 +1,7 @@
 """Pieces of command lines that shells on the nodes will read."""
 
 import re
+import shlex
 
 _SPECIAL = re.compile(r'[\\"`]|\$(?=\()')
 
@@ -15,12 +16,19 @@ def python(script: str, interpreter: str | None, arguments: str | None) -> str:
 
     The arguments are shell text, as the service took them.
     """
-    words = [path(interpreter) if interpreter else "python", path(script)]
-    if arguments:
-        words.append(arguments)
-    return " ".join(words)
+    return program(path(interpreter) if interpreter else "python", path(script), arguments)
+
+
+def program(*words: str | None) -> str:
+    """Words with what is absent or empty left out."""
+    return " ".join(word for word in words if word)
 
 
 def mpirun(command: str, processes: int) -> str:
-    """Runs the command in MPI processes on this node, as root as the service did (reference §3)."""
+    """Runs a program in MPI processes on this node, as root as the service did (reference §3)."""
     return f"mpirun --allow-run-as-root --oversubscribe -np {processes} {command}"
+
+
+def in_each_rank(command: str) -> str:
+    """Shell text as a program, so that every MPI rank expands it with its own variables."""
+    return f"sh -c {shlex.quote(command)}"

@@ -124,7 +124,7 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
     [
         ({"nodeCount": 2}, "nodeCount"),
         ({"secrets": [{"name": "X", "valueSecretReference": KEY_VAULT}]}, r"secrets\[0\]"),
-        ({"chainerSettings": {"pythonScriptFilePath": "x.py"}}, "chainerSettings"),
+        ({"pyTorchSettings": {"pythonScriptFilePath": "x.py", "processCount": 2}}, "communicationBackend"),
     ],
 )
 def test_what_this_version_does_not_run_is_refused(spec: dict[str, Any], field: str) -> None:
