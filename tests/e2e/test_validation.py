@@ -371,12 +371,14 @@ def merged(base: Any, change: Any) -> Any:
 def server(cluster: Cluster) -> Iterator[Server]:
     namespace = f"validation-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", namespace)
-    server = Server(cluster, namespace)
-    for kind in SMALLEST:
-        server.create(kind, {"metadata": {"name": "real"}}, dry=False)
-    server.patch("Job", "real", {"spec": {"terminate": True}}, dry=False)
-    yield server
-    cluster.kubectl("delete", "namespace", namespace, "--timeout=120s")
+    try:
+        server = Server(cluster, namespace)
+        for kind in SMALLEST:
+            server.create(kind, {"metadata": {"name": "real"}}, dry=False)
+        server.patch("Job", "real", {"spec": {"terminate": True}}, dry=False)
+        yield server
+    finally:
+        cluster.kubectl("delete", "namespace", namespace, "--timeout=120s")
 
 
 @pytest.mark.parametrize("case", CREATED, ids=lambda case: f"{case.kind}-{case.field}")

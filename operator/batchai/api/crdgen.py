@@ -75,8 +75,7 @@ def crd(kind: Kind) -> dict[str, Any]:
     }
     if "spec" in generated.get("required", ()):
         root["required"] = ["spec"]
-    if kind.rules:
-        root = with_rules(root, *kind.rules)
+    root = with_rules(root, *kind.rules)
     subresources: dict[str, Any] = {"status": {}}
     if kind.scale:
         subresources["scale"] = dict(kind.scale)
@@ -120,7 +119,9 @@ def _column(column: Column) -> dict[str, Any]:
     return wire
 
 
-def _structural(schema: Schema, definitions: Mapping[str, Schema], path: str) -> Schema:
+def _structural(schema: Schema | bool, definitions: Mapping[str, Schema], path: str) -> Schema:
+    if isinstance(schema, bool):
+        raise ValueError(f"{path} may be anything, which has no structural form")  # noqa: TRY004 - not a caller's type
     schema = _resolved(schema, definitions, path)
     result = {key: value for key, value in schema.items() if key in _KEPT}
     if (default := _default(schema.get("default"))) in (None, {}):

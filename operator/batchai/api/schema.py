@@ -22,6 +22,8 @@ class Rule:
 
 def with_rules(schema: dict[str, Any], *rules: Rule) -> dict[str, Any]:
     """A schema with more rules."""
+    if not rules:
+        return schema
     present = schema.get("x-kubernetes-validations", [])
     added = [{"rule": rule.rule, "message": rule.message} for rule in rules]
     return {**schema, "x-kubernetes-validations": [*present, *added]}
