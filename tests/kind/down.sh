@@ -7,7 +7,8 @@ lock cluster
 if [ -n "${DOCKER_HOST:-}" ]; then
   "$repository/tests/kind/engine.sh" up
 fi
-if command -v kind >/dev/null; then
+# Without an engine there is no cluster to remove.
+if command -v kind >/dev/null && timeout 10 docker info >/dev/null 2>&1; then
   kind delete cluster --name "$CLUSTER"
 fi
 "$repository/tests/kind/engine.sh" down

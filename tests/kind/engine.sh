@@ -10,7 +10,7 @@ answers() { timeout 10 docker info >/dev/null 2>&1; }
 own_pid() {
   local pid
   pid=$(cat "$engine/docker.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] &&
-    tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF -- "$engine/data" && echo "$pid"
+    grep -qzF -- "$engine/data" "/proc/$pid/cmdline" && echo "$pid"
 }
 
 # CAP_SYS_RESOURCE is bit 24; without it `docker run --privileged` cannot apply its capabilities.
@@ -58,7 +58,8 @@ down() {
   [ -d "$engine" ] && existed=1
   clean
   [ -n "$existed" ] || return 0
-  grep -o "$engine/[^ ]*" /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
+  awk -v folder="$engine/" 'index($2, folder) == 1 {print $2}' /proc/mounts | sort -r |
+    while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
   rm -rf "$engine/run"
   remove_network
   # cgroup v1: dockerd's parent group stays in every hierarchy.
@@ -72,7 +73,7 @@ remove_network() {
     ip link delete "$link"
   done
   for table in filter nat; do
-    iptables -t $table -S 2>/dev/null | grep -E '^-A .*(DOCKER|docker0|br-[0-9a-f]{12})' | sed 's/^-A/-D/' |
+    iptables -t $table -S 2>/dev/null | sed -nE '/DOCKER|docker0|br-[0-9a-f]{12}/s/^-A/-D/p' |
       while read -r rule; do
         # shellcheck disable=SC2086 # a rule is several words
         iptables -t $table $rule 2>/dev/null || true

@@ -43,6 +43,9 @@ hash_of() {
 stamped() { [ "$(cat "$build/$1.stamp" 2>/dev/null)" = "$2" ]; }
 stamp() { echo "$2" >"$build/$1.stamp"; }
 
+# note IMAGE: the file in a node's /kind/images that holds the id of the image that the node was given.
+note() { echo "${1//[:\/]/_}"; }
+
 # One at a time: two runs beside each other would build and load the same things.
 lock() {
   exec 9>"$BATCHAI_CACHE/$1.lock"

@@ -48,14 +48,14 @@ load() {
   local tag=$1 id node lacking=()
   id=$(docker image inspect --format '{{.Id}}' "$tag")
   for node in $(kind get nodes --name "$CLUSTER" 2>/dev/null | grep worker); do
-    [ "$(docker exec "$node" cat "/kind/images/${tag//[:\/]/_}" 2>/dev/null)" = "$id" ] || lacking+=("$node")
+    [ "$(docker exec "$node" cat "/kind/images/$(note "$tag")" 2>/dev/null)" = "$id" ] || lacking+=("$node")
   done
   [ ${#lacking[@]} -gt 0 ] || return 0
   say "loading $tag"
   kind load docker-image "$tag" --name "$CLUSTER" --nodes "$(IFS=, && echo "${lacking[*]}")" 2>&1 | tail -n 1 >&2
   # What a node was given is noted on it: the note goes with the node.
   for node in "${lacking[@]}"; do
-    docker exec "$node" sh -c "mkdir -p /kind/images && echo $id > '/kind/images/${tag//[:\/]/_}'"
+    docker exec "$node" sh -c "mkdir -p /kind/images && echo $id > '/kind/images/$(note "$tag")'"
   done
 }
 

@@ -91,7 +91,9 @@ def read(path: str, options: Mapping[str, Any], given: Given) -> JobFile:
         properties["mountVolumes"] = combined
     if options["env"]:
         variables = [_variable(text) for text in options["env"]]
-        properties["environmentVariables"] = [*properties.get("environmentVariables", []), *variables]
+        named = {variable["name"] for variable in variables}
+        kept = [item for item in properties.get("environmentVariables", []) if item.get("name") not in named]
+        properties["environmentVariables"] = [*kept, *variables]
     configfile.check(JobSpec, {**properties, "experiment": "e", "cluster": "c"}, path)
     return JobFile(path, properties, warnings, cluster.get("id") if isinstance(cluster, dict) else cluster)
 
