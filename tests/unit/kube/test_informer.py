@@ -1,0 +1,38 @@
+"""What an informer makes of lists; the watch itself is exercised on the real cluster."""
+
+from typing import Any
+
+from batchai.kube.client import PODS
+from batchai.kube.informer import Informer, Selection
+from batchai.kube.store import Store
+
+
+def pod(name: str, uid: str, version: int) -> dict[str, Any]:
+    return {"metadata": {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": str(version)}}
+
+
+class Lists:
+    """A client that knows nothing but lists."""
+
+    def __init__(self, *answers: list[dict[str, Any]]) -> None:
+        self._answers = list(answers)
+
+    async def list(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
+        return self._answers.pop(0), "100"
+
+
+async def test_a_new_list_tells_of_deletions_that_nobody_saw() -> None:
+    told: list[tuple[str | None, str | None]] = []
+
+    def listen(before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        uid = (item["metadata"]["uid"] if item else None for item in (before, after))
+        told.append((next(uid), next(uid)))
+
+    first = [pod("a", "1", 1), pod("b", "2", 2)]
+    second = [pod("b", "2", 5), pod("a", "3", 6)]
+    informer = Informer(Lists(first, second), Selection(PODS), Store(), listen)  # type: ignore[arg-type]
+    assert await informer.sync() == "100"
+    assert told == [(None, "1"), (None, "2")]
+    told.clear()
+    await informer.sync()
+    assert told == [("1", None), ("2", "2"), (None, "3")]
