@@ -48,7 +48,7 @@ unit: venv ## Unit and property tests
 
 .PHONY: e2e
 e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
-	KUBECONFIG=$$(tests/kind/kubeconfig.sh) $(BIN)/pytest tests/e2e $(if $(T),-k "$(T)")
+	KUBECONFIG=$$(tests/kind/kubeconfig.sh) $(BIN)/pytest tests/e2e --timeout 300 $(if $(T),-k "$(T)")
 
 .PHONY: cluster
 cluster: venv ## The kind cluster with the Azure stand-ins

@@ -81,9 +81,9 @@ class Space:
         self.make_secret(f"batchai-storage-{self.storage.account}")
         manual = {"manual": {"targetNodeCount": nodes}}
         self.cluster.apply(
-            self._resource("Workspace", "work", {}),
-            self._resource("Experiment", "exp", {"workspace": "work"}),
-            self._resource("Cluster", "nc6", {"workspace": "work", "vmSize": "STANDARD_NC6", "scaleSettings": manual}),
+            self.resource("Workspace", "work", {}),
+            self.resource("Experiment", "exp", {"workspace": "work"}),
+            self.resource("Cluster", "nc6", {"workspace": "work", "vmSize": "STANDARD_NC6", "scaleSettings": manual}),
         )
 
     def remove(self) -> None:
@@ -111,7 +111,7 @@ class Space:
     def manifest(self, name: str, command: str | None, **spec: Any) -> dict[str, Any]:
         """A job that runs a command, or the toolkit of `spec` when there is none."""
         custom = {"customToolkitSettings": {"commandLine": command}} if command else {}
-        return self._resource(
+        return self.resource(
             "Job",
             name,
             {
@@ -219,6 +219,6 @@ class Space:
         pods = [pod for pod in self.cluster.list("pods", OPERATOR) if pod["metadata"]["uid"] not in before]
         return any(status["ready"] for pod in pods for status in pod.get("status", {}).get("containerStatuses", []))
 
-    def _resource(self, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    def resource(self, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
         metadata = {"name": name, "namespace": self.namespace}
         return {"apiVersion": "batchai.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}

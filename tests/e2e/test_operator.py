@@ -1,0 +1,119 @@
+"""The operator as it is installed: its rights, its pod, and what happens around its resources."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.jobs import OPERATOR, Cluster, Space, Storage
+
+ACCOUNT = "system:serviceaccount:batchai-system:batchai-operator"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "verb", "resource"),
+    [
+        (True, "create", "pods"),
+        (True, "patch", "jobs.batchai.dev/status"),
+        (True, "patch", "nodes"),
+        (True, "create", "secrets"),
+        (False, "get", "secrets"),
+        (False, "list", "secrets"),
+        (False, "watch", "secrets"),
+        (False, "delete", "nodes"),
+        (False, "delete", "jobs.batchai.dev"),
+        (False, "create", "pods/exec"),
+        (False, "create", "clusterroles.rbac.authorization.k8s.io"),
+        (False, "update", "customresourcedefinitions.apiextensions.k8s.io"),
+    ],
+)
+def test_rights(cluster: Cluster, verb: str, resource: str, *, allowed: bool) -> None:
+    answer = cluster.kubectl("auth", "can-i", verb, resource, "--as", ACCOUNT, "-n", "default", check=False)
+    assert answer.strip() == ("yes" if allowed else "no")
+
+
+def test_pod_is_restricted_and_answers_probes(cluster: Cluster) -> None:
+    labels = cluster.get("namespace", OPERATOR)["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    (pod,) = cluster.list("pods", OPERATOR)
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    name = pod["metadata"]["name"]
+    path = f"/api/v1/namespaces/{OPERATOR}/pods/{name}:8080/proxy/healthz"
+    assert "health" in cluster.kubectl("get", "--raw", path)
+
+
+def test_logs_hold_no_key(cluster: Cluster, storage: Storage) -> None:
+    assert storage.key not in cluster.kubectl("logs", "-n", OPERATOR, "deployment/batchai-operator")
+
+
+@pytest.fixture
+def bare(cluster: Cluster, storage: Storage) -> Iterator[Space]:
+    space = Space(cluster, storage, "e2e-operator")
+    cluster.kubectl("delete", "namespace", space.namespace, "--ignore-not-found", "--timeout=120s")
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space.namespace}})
+    yield space
+    cluster.kubectl("delete", "namespace", space.namespace, "--timeout=120s")
+
+
+def _owned(cluster: Cluster, space: Space, name: str) -> list[str]:
+    nodes = cluster.kubectl(
+        "get",
+        "nodes",
+        "-l",
+        f"batchai.dev/cluster={name},batchai.dev/cluster-namespace={space.namespace}",
+        "-o",
+        "name",
+    )
+    return nodes.split()
+
+
+def _cluster(space: Space, name: str, nodes: int) -> dict[str, object]:
+    spec = {"workspace": "work", "vmSize": "standard_nc6", "scaleSettings": {"manual": {"targetNodeCount": nodes}}}
+    return space.resource("Cluster", name, spec)
+
+
+def test_everything_waits_for_what_it_belongs_to_and_goes_with_it(cluster: Cluster, bare: Space) -> None:
+    job = bare.manifest("job", "true", mountVolumes=None, outputDirectories=None)
+    job["spec"]["stdOutErrPathPrefix"] = "$AZ_BATCHAI_JOB_TEMP_DIR"
+    cluster.apply(job)
+
+    def waits() -> str | None:
+        reason: str | None = (bare.job("job").get("status", {}).get("waiting") or {}).get("reason")
+        return reason
+
+    bare.wait_until(lambda: waits() == "ExperimentNotFound", "the job waits for its experiment")
+    cluster.apply(bare.resource("Experiment", "exp", {"workspace": "work"}))
+
+    def ready() -> str:
+        conditions = cluster.get("bexp", "exp", bare.namespace).get("status", {}).get("conditions", [{}])
+        return str(conditions[0].get("reason"))
+
+    bare.wait_until(lambda: ready() == "WorkspaceNotFound", "the experiment waits for its workspace")
+    cluster.apply(bare.resource("Workspace", "work", {}))
+    bare.wait_until(lambda: ready() == "Provisioned", "the experiment is there")
+    bare.wait_until(lambda: waits() == "ClusterNotFound", "the job waits for its cluster")
+    cluster.apply(_cluster(bare, "nc6", 1))
+    assert bare.finished("job")["status"]["executionState"] == "succeeded"
+    assert len(_owned(cluster, bare, "nc6")) == 1
+    cluster.kubectl("delete", "bws", "work", "-n", bare.namespace, "--timeout=60s")
+    for kind in ("bcluster", "bexp", "bjob", "pods"):
+        bare.wait_until(lambda kind=kind: not cluster.list(kind, bare.namespace), f"no {kind} is left", seconds=60)
+    bare.wait_until(lambda: not _owned(cluster, bare, "nc6"), "the node is given back")
+
+
+def test_two_clusters_never_own_one_node_and_resizing_gives_nodes_back(cluster: Cluster, bare: Space) -> None:
+    cluster.apply(bare.resource("Workspace", "work", {}), _cluster(bare, "one", 3), _cluster(bare, "two", 3))
+
+    def counts(name: str) -> dict[str, int]:
+        status = cluster.get("bcluster", name, bare.namespace).get("status", {})
+        return {"current": status.get("currentNodeCount", -1), **status.get("nodeStateCounts", {})}
+
+    bare.wait_until(lambda: counts("one")["current"] + counts("two")["current"] == 3, "all nodes are owned once")
+    assert not set(_owned(cluster, bare, "one")) & set(_owned(cluster, bare, "two"))
+    bigger = max(("one", "two"), key=lambda name: counts(name)["current"])
+    other = "two" if bigger == "one" else "one"
+    subprocess.run(
+        ["kubectl", "scale", f"clusters.batchai.dev/{bigger}", "-n", bare.namespace, "--replicas=0"], check=True
+    )
+    bare.wait_until(lambda: counts(other)["current"] == 3, "the other cluster gets the nodes")
+    assert _owned(cluster, bare, bigger) == []
