@@ -35,7 +35,9 @@ lint: venv ## ruff, mypy, import-linter, shellcheck, go vet, drift of generated 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	git ls-files -z '*.sh' launcher/launch launcher/install | xargs -0 shellcheck
+	git ls-files -z '*.sh' launcher/launch launcher/install | xargs -0 shellcheck -x
+	cd tests/kind/pause && go vet ./...
+	cd tests/kind/localkube && go vet -trimpath ./... # the same flags as its build, so that the cache serves both
 	$(BIN)/python -m batchai.api.generate --check
 
 .PHONY: generate
@@ -44,11 +46,12 @@ generate: venv ## Rewrites crds/ and the generated tables in docs/
 
 .PHONY: unit
 unit: venv ## Unit and property tests
+	tests/kind/require.sh unit
 	$(BIN)/pytest
 
 .PHONY: e2e
 e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
-	KUBECONFIG=$$(tests/kind/kubeconfig.sh) $(BIN)/pytest tests/e2e --timeout 300 $(if $(T),-k "$(T)")
+	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 $(if $(T),-k "$(T)")
 
 .PHONY: cluster
 cluster: venv ## The kind cluster with the Azure stand-ins

@@ -38,7 +38,7 @@ class Cluster:
         return items
 
     def apply(self, *manifests: dict[str, Any]) -> None:
-        self.kubectl("apply", "-f", "-", data="\n---\n".join(json.dumps(manifest) for manifest in manifests))
+        self.kubectl("apply", "-f", "-", data=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ lint() {
   go_toolchain
 }
 
+unit() { program busybox busybox-static; }
+
 go_toolchain() { command -v go >/dev/null || fail "missing: Go 1.26 or newer (go.dev/dl)"; }
 
 cluster() {
