@@ -21,7 +21,6 @@ ACCOUNT = "system:serviceaccount:batchai-system:batchai-operator"
         (False, "watch", "secrets"),
         (False, "delete", "nodes"),
         (False, "delete", "jobs.batchai.dev"),
-        (False, "create", "pods/exec"),
         (False, "create", "clusterroles.rbac.authorization.k8s.io"),
         (False, "update", "customresourcedefinitions.apiextensions.k8s.io"),
     ],

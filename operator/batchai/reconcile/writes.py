@@ -6,6 +6,7 @@ from batchai.api import names
 from batchai.api.base import Model
 from batchai.kube.client import Resource
 from batchai.plan.diff import merge_patch
+from batchai.reconcile import routing
 from batchai.reconcile.context import Context
 
 Object = dict[str, Any]
@@ -35,6 +36,9 @@ async def _patch(
         resource, metadata["name"], body, namespace=metadata["namespace"], subresource=subresource
     )
     context.objects.put(raw["kind"], answer)
+    # The watch will bring the same version, which is no news then: what it concerns must be told now.
+    for key in routing.of_object(raw["kind"], answer, context.objects):
+        context.queue.add(key)
 
 
 async def adopted(context: Context, resource: Resource, raw: Object, parent: Object) -> Object:

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,9 +56,10 @@ class Mounter:
         source = _SHARES / wanted.name / wanted.folder
         if not source.is_dir():
             raise _failed_file(server, target, _ERROR_2)
-        subprocess.run(["mount", "--bind", source, target], check=True)
         if wanted.read_only:
-            subprocess.run(["mount", "-o", "remount,bind,ro", target], check=True)
+            _bind_read_only(source, target)
+        else:
+            subprocess.run(["mount", "--bind", source, target], check=True)
 
     def _mount_container(self, wanted: Wanted, given: Credentials, target: Path) -> None:
         endpoint = f"{_by_address(self._blob_endpoint)}/{given.account}/{wanted.name}"
@@ -86,6 +88,17 @@ class Mounter:
                 raise _failed_blob("the mount process ended")
             time.sleep(0.1)
         self._processes[str(target)] = process
+
+
+def _bind_read_only(source: Path, target: Path) -> None:
+    """By way of a mount that is read-only already: a later remount would not reach the node's copy of the mount."""
+    with tempfile.TemporaryDirectory() as between:
+        subprocess.run(["mount", "--bind", source, between], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", between], check=True)
+            subprocess.run(["mount", "--bind", between, target], check=True)
+        finally:
+            subprocess.run(["umount", between], check=True)
 
 
 def _by_address(endpoint: str) -> str:
