@@ -31,7 +31,8 @@ debian() {
 }
 
 debootstrap() {
-  mmdebstrap --quiet --variant=minbase --include=ca-certificates bookworm "$1" "$(debian_mirror)"
+  # shellcheck disable=SC2046 # no mirror means mmdebstrap's own
+  mmdebstrap --quiet --variant=minbase --include=ca-certificates bookworm "$1" $(debian_mirror)
   # As in the official image: packages that were installed are not kept.
   echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };' >"$1/etc/apt/apt.conf.d/docker-clean"
   rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/usr/share/doc/* "$1"/usr/share/locale/* "$1"/usr/share/man/*
@@ -39,12 +40,6 @@ debootstrap() {
   for file in /etc/pip.conf /etc/npmrc "$HOME/.npmrc" /etc/ssl/certs/ca-certificates.crt /etc/apt/apt.conf.d/99*; do
     if [ -f "$file" ]; then install -D -m 644 "$file" "$1$file"; fi
   done
-}
-
-debian_mirror() {
-  local uri
-  uri=$(awk '/^URIs:/ {print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null || true)
-  echo "${uri:-http://deb.debian.org/debian}"
 }
 
 import() {

@@ -33,6 +33,9 @@ wait_for() {
   done
 }
 
+# The mirror that this machine takes Debian packages from; nothing if it is not known.
+debian_mirror() { awk '/^URIs:/ {print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null || true; }
+
 # hash_of PATH…: one hash over the contents and names of files and folders below the repository.
 hash_of() {
   (cd "$repository" && find "$@" -type f -not -path '*/__pycache__/*' -not -path '*/node_modules/*' -print0 |

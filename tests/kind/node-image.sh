@@ -50,8 +50,8 @@ build_image() {
   trap "rm -rf '$root'" EXIT
   build_localkube &
   local compile=$!
-  mmdebstrap --quiet --variant=minbase --include="$node_packages" bookworm "$root" \
-    "$(awk '/^URIs:/ {print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null || echo http://deb.debian.org/debian)"
+  # shellcheck disable=SC2046 # no mirror means mmdebstrap's own
+  mmdebstrap --quiet --variant=minbase --include="$node_packages" bookworm "$root" $(debian_mirror)
   "$here/base-images.sh" debian:bookworm-slim
   wait "$compile" || fail "localkube did not build"
   furnish "$root"
