@@ -56,17 +56,27 @@ class CntkSettings(Model):
     )
 
 
-class PyTorchSettings(Model):
-    """PyTorch."""
+class PythonScriptSettings(Model):
+    """A Python script with its arguments: what most toolkits' settings have in common."""
 
     python_script_file_path: Path = Field(description="Python script.")
     python_interpreter_path: Path | None = Field(
         default=None, description="Python to run the script with. Default: python on the PATH."
     )
     command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
+
+
+class ScriptProcessesSettings(PythonScriptSettings):
+    """The same in several processes."""
+
     process_count: ProcessCount | None = Field(
         default=None, description="Processes over all nodes. Default: nodeCount."
     )
+
+
+class PyTorchSettings(ScriptProcessesSettings):
+    """PyTorch."""
+
     communication_backend: Annotated[str, text(maximum=4, pattern="(?i)^(tcp|gloo|mpi)$")] | None = Field(
         default=None, description="TCP, Gloo or MPI in any case; distributed jobs need it."
     )
@@ -108,40 +118,16 @@ class CaffeSettings(Model):
     )
 
 
-class Caffe2Settings(Model):
+class Caffe2Settings(PythonScriptSettings):
     """Caffe2: one process per node."""
 
-    python_script_file_path: Path = Field(description="Python script.")
-    python_interpreter_path: Path | None = Field(
-        default=None, description="Python to run the script with. Default: python on the PATH."
-    )
-    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
 
-
-class ChainerSettings(Model):
+class ChainerSettings(ScriptProcessesSettings):
     """Chainer."""
 
-    python_script_file_path: Path = Field(description="Python script.")
-    python_interpreter_path: Path | None = Field(
-        default=None, description="Python to run the script with. Default: python on the PATH."
-    )
-    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
-    process_count: ProcessCount | None = Field(
-        default=None, description="Processes over all nodes. Default: nodeCount."
-    )
 
-
-class HorovodSettings(Model):
+class HorovodSettings(ScriptProcessesSettings):
     """Horovod."""
-
-    python_script_file_path: Path = Field(description="Python script.")
-    python_interpreter_path: Path | None = Field(
-        default=None, description="Python to run the script with. Default: python on the PATH."
-    )
-    command_line_args: Arguments | None = Field(default=None, description="Arguments, as shell text.")
-    process_count: ProcessCount | None = Field(
-        default=None, description="Processes over all nodes. Default: nodeCount."
-    )
 
 
 class CustomMpiSettings(Model):
@@ -442,6 +428,10 @@ RESOURCE_RULES = (
         "metadata.name must have at most 50 characters, because the names of the job's pods are made from it",
     ),
 )
+
+
+TERMINAL_STATES = frozenset({"succeeded", "failed"})
+"""The execution states that nothing follows on."""
 
 
 class ErrorDetail(Model):

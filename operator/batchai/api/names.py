@@ -31,8 +31,6 @@ ANNOTATION_NODE = f"{GROUP}/node"
 FINALIZER_RESULT = f"{GROUP}/result"
 """On master pods, until their result is in the Job's status (design §2.2)."""
 
-FIELD_MANAGER = "batchai-operator"
-
 SECRET_ACCOUNT_NAME = "azurestorageaccountname"  # noqa: S105 - a key's name
 SECRET_ACCOUNT_KEY = "azurestorageaccountkey"  # noqa: S105 - a key's name
 SECRET_ACCOUNT_SAS = "azurestorageaccountsastoken"  # noqa: S105 - a key's name

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from batchai.api import names
-from batchai.api.job import Job
+from batchai.api.job import TERMINAL_STATES, Job
 from batchai.cli import accounts, arguments, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.follow import Follower
-from batchai.cli.job import FINISHED, execution_state, failures, job_path
+from batchai.cli.job import execution_state, failures, job_path
 from batchai.cli.kube import Object
 from batchai.cli.lookup import JOB
 from batchai.cli.output import Row
@@ -18,6 +18,7 @@ from batchai.cli.problems import NotFound
 from batchai.cli.session import Session, api_outage
 from batchai.errors import BatchAIError, StorageError
 from batchai.plan.directories import JobIdentity, StorageLocation, output_location
+from batchai.plan.naming import azure_name
 from batchai.storage.account import StorageAccount
 from batchai.storage.directory import Directory, join
 
@@ -100,7 +101,7 @@ def stream(args: Namespace, session: Session) -> None:
         if current is None or current["metadata"]["uid"] != item["metadata"]["uid"]:
             return True
         item = current
-        return execution_state(item) in FINISHED
+        return execution_state(item) in TERMINAL_STATES
 
     with session.directory(location, account) as directory:
         notices = _Notices(session, directory, path, args.file_name)
@@ -168,7 +169,7 @@ def _identity(session: Session, item: Object) -> JobIdentity:
         metadata["namespace"],
         shapes.label(item, names.LABEL_WORKSPACE),
         shapes.label(item, names.LABEL_EXPERIMENT),
-        shapes.azure_name(item),
+        azure_name(item),
         metadata["uid"],
     )
 

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
+from batchai.api.job import TERMINAL_STATES
 from batchai.cli import accounts, arguments, configfile, jobfile, kube, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
@@ -11,8 +12,6 @@ from batchai.cli.lookup import CLUSTER, EXPERIMENT, JOB, Path
 from batchai.cli.output import Row
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.cli.session import DELETE_SECONDS, Session
-
-FINISHED = frozenset({"succeeded", "failed"})
 
 
 def register(commands: Group) -> Group:
@@ -103,14 +102,14 @@ def terminate(args: Namespace, session: Session) -> None:
     path = job_path(args, args.name)
     item = lookup.find(session, JOB, path)
     name = item["metadata"]["name"]
-    if execution_state(item) in FINISHED:
+    if execution_state(item) in TERMINAL_STATES:
         return
     session.kube.patch(JOB.resource, path.namespace, name, {"spec": {"terminate": True}})
     if args.no_wait:
         return
 
     def ended() -> bool | None:
-        return execution_state(session.kube.get(JOB.resource, path.namespace, name)) in FINISHED or None
+        return execution_state(session.kube.get(JOB.resource, path.namespace, name)) in TERMINAL_STATES or None
 
     if session.poll(ended, DELETE_SECONDS) is None:
         raise Problem(
@@ -134,7 +133,7 @@ def wait(args: Namespace, session: Session) -> None:
         if execution_state(item) != state:
             state = execution_state(item)
             session.say(f"Job state: {state}{_reason(item)}")
-        if state in FINISHED:
+        if state in TERMINAL_STATES:
             break
         session.sleep(args.interval)
         found = session.patiently(lambda: session.find_named(JOB.resource, path.namespace, name))

@@ -13,9 +13,9 @@ from batchai.cli import kube
 from batchai.cli.kube import Object, Resource
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.cli.session import CREATE_SECONDS, DELETE_SECONDS, Session
-from batchai.cli.shapes import azure_name, label
+from batchai.cli.shapes import label
 from batchai.errors import KubeApiError
-from batchai.plan.naming import resource_name, unique_resource_name
+from batchai.plan.naming import azure_name, resource_name, unique_resource_name
 
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 

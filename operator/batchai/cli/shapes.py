@@ -13,6 +13,7 @@ from batchai.api.durations import format_duration, parse_duration
 from batchai.api.job import Job
 from batchai.api.workspace import Workspace
 from batchai.cli.kube import Object
+from batchai.plan.naming import azure_name
 from batchai.storage.directory import Entry
 
 _TOOLKITS_WITH_PROCESSES = (
@@ -132,11 +133,6 @@ def file(entry: Entry, url: str | None) -> Object:
         "lastModified": _printed(entry.modified),
         "name": entry.name,
     }
-
-
-def azure_name(item: Object) -> str:
-    """The name that az shows: the label's, else the Kubernetes name."""
-    return label(item, names.LABEL_NAME) or str(item["metadata"]["name"])
 
 
 def label(item: Object, name: str) -> str:

@@ -10,8 +10,7 @@ import aiohttp
 
 from batchai.api import names
 from batchai.errors import KubeApiError
-
-Object = dict[str, Any]
+from batchai.kube.store import Object
 
 
 @dataclass(frozen=True)

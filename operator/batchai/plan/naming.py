@@ -2,9 +2,19 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from batchai.api import names
 
 LONGEST = 50
 """Characters of a Job's name: the names of its pods add an attempt and an index to it (63 in all)."""
+
+
+def azure_name(resource: Mapping[str, Any]) -> str:
+    """The name that Batch AI's users know: the label if there is one, else the Kubernetes name."""
+    metadata = resource["metadata"]
+    return str(metadata.get("labels", {}).get(names.LABEL_NAME) or metadata["name"])
 
 
 def resource_name(azure_name: str) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import Cluster
-from batchai.api.job import Job
+from batchai.api.job import TERMINAL_STATES, Job
 from batchai.errors import ConflictError, KubeApiError, SpecError
 from batchai.kube.client import JOBS, PODS
+from batchai.kube.store import Object
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, job_pods
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.writes import Object, adopted, write_status
+from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
@@ -159,7 +160,7 @@ class JobReconciler:
                 await self._delete(pods.values())
             else:
                 await self._remove(pods.values())
-        elif step.status.execution_state in life.TERMINAL_STATES:
+        elif step.status.execution_state in TERMINAL_STATES:
             await self._finish(pods.values())
         return step.look_again.total_seconds() if step.look_again else None
 

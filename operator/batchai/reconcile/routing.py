@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchai.api import names
+from batchai.api.job import TERMINAL_STATES
 from batchai.kube.store import Object, ObjectStore
 from batchai.reconcile.context import Key
 from batchai.schedule.ledger import ended
-
-_FINISHED = frozenset({"succeeded", "failed"})
 
 
 def of_object(kind: str, item: Mapping[str, Any], objects: ObjectStore) -> Iterator[Key]:
@@ -52,7 +51,7 @@ def unfinished(objects: ObjectStore, kinds: tuple[str, ...]) -> Iterator[Key]:
     """Everything that is not a finished job."""
     for kind in kinds:
         for item in objects.list(kind):
-            if item.get("status", {}).get("executionState") not in _FINISHED:
+            if item.get("status", {}).get("executionState") not in TERMINAL_STATES:
                 yield Key(kind, item["metadata"]["namespace"], item["metadata"]["name"])
 
 

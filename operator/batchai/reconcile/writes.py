@@ -5,11 +5,11 @@ from typing import Any
 from batchai.api import names
 from batchai.api.base import Model
 from batchai.kube.client import Resource
+from batchai.kube.store import Object
 from batchai.plan.diff import merge_patch
+from batchai.plan.naming import azure_name
 from batchai.reconcile import routing
 from batchai.reconcile.context import Context
-
-Object = dict[str, Any]
 
 
 async def write_status(context: Context, resource: Resource, raw: Object, status: Model) -> bool:
@@ -70,10 +70,3 @@ def _inherited(parent: Object) -> dict[str, str]:
         return {names.LABEL_WORKSPACE: azure_name(parent)}
     workspace = parent["metadata"].get("labels", {}).get(names.LABEL_WORKSPACE, parent["spec"]["workspace"])
     return {names.LABEL_WORKSPACE: workspace, names.LABEL_EXPERIMENT: azure_name(parent)}
-
-
-def azure_name(raw: Object) -> str:
-    """The name that Batch AI's users know: the label if there is one, else the Kubernetes name."""
-    labels = raw["metadata"].get("labels", {})
-    name: str = labels.get(names.LABEL_NAME, raw["metadata"]["name"])
-    return name

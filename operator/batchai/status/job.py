@@ -13,14 +13,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from batchai.api.base import Condition
-from batchai.api.job import ErrorDetail, ExecutionInfo, Job, JobError, JobStatus, Waiting
+from batchai.api.job import TERMINAL_STATES, ErrorDetail, ExecutionInfo, Job, JobError, JobStatus, Waiting
 from batchai.plan.directories import JobIdentity
 from batchai.status.conditions import find, is_true, shorten, with_condition
 from batchai.status.pods import Outcome, PodObject, Problem, delay, outcome, start_problem, started
 
 ExecutionState = Literal["queued", "running", "terminating", "succeeded", "failed"]
 
-TERMINAL_STATES = frozenset({"succeeded", "failed"})
 MAX_ATTEMPTS = 4
 """The first try and three more after faults of the infrastructure."""
 START_GRACE = timedelta(seconds=30)

@@ -11,9 +11,7 @@ def launch(job: JobSpec, hosts: Sequence[str]) -> Launch:
     """Processes find each other by their rank and the shared directory."""
     settings = job.caffe2_settings
     assert settings is not None  # noqa: S101 - the registry chose this toolkit by the field
-    command = shell.python(
-        settings.python_script_file_path, settings.python_interpreter_path, settings.command_line_args
-    )
+    command = shell.script(settings)
     return Launch(
         nodes=tuple(
             (

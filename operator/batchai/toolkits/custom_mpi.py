@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 from batchai.api.job import JobSpec
-from batchai.toolkits import shell
-from batchai.toolkits.base import Launch, Process, Toolkit
+from batchai.toolkits import mpi, shell
+from batchai.toolkits.base import Launch, Toolkit
 
 
 def launch(job: JobSpec, _hosts: Sequence[str]) -> Launch:
     """mpirun on the master; the user does not write it."""
     settings = job.custom_mpi_settings
     assert settings is not None  # noqa: S101 - the registry chose this toolkit by the field
-    command = shell.in_each_rank(settings.command_line)
-    return Launch(nodes=((Process(shell.mpirun(command, settings.process_count or job.node_count)),),))
+    return mpi.launch(shell.in_each_rank(settings.command_line), settings.process_count or job.node_count)
 
 
 TOOLKIT = Toolkit(settings="customMpiSettings", launch=launch)

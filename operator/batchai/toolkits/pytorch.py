@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from batchai.api.job import JobSpec
 from batchai.errors import SpecError
-from batchai.toolkits import shell
+from batchai.toolkits import mpi, shell
 from batchai.toolkits.base import Launch, Process, Toolkit
 
 MASTER_PORT = 23456
@@ -19,13 +19,11 @@ def launch(job: JobSpec, hosts: Sequence[str]) -> Launch:
     """processCount processes, spread evenly over the nodes."""
     settings = job.py_torch_settings
     assert settings is not None  # noqa: S101 - the registry chose this toolkit by the field
-    command = shell.python(
-        settings.python_script_file_path, settings.python_interpreter_path, settings.command_line_args
-    )
+    command = shell.script(settings)
     count = settings.process_count or job.node_count
     backend = (settings.communication_backend or "").lower()
     if backend == "mpi":
-        return Launch(nodes=((Process(shell.mpirun(command, count)),),))
+        return mpi.launch(command, count)
     if count > 1 and not backend:
         raise SpecError("spec.pyTorchSettings.communicationBackend", "several processes need TCP, Gloo or MPI")
     if count % len(hosts):

@@ -3,6 +3,8 @@
 import re
 import shlex
 
+from batchai.api.job import PythonScriptSettings
+
 _SPECIAL = re.compile(r'[\\"`]|\$(?=\()')
 
 
@@ -17,6 +19,11 @@ def python(script: str, interpreter: str | None, arguments: str | None) -> str:
     The arguments are shell text, as the service took them.
     """
     return program(path(interpreter) if interpreter else "python", path(script), arguments)
+
+
+def script(settings: PythonScriptSettings) -> str:
+    """The command of a toolkit whose settings are a Python script."""
+    return python(settings.python_script_file_path, settings.python_interpreter_path, settings.command_line_args)
 
 
 def program(*words: str | None) -> str:

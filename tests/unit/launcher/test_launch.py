@@ -14,8 +14,6 @@ import pytest
 ROOT = Path(__file__).parents[3]
 BUSYBOX = next((path for path in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if path.exists()), None)
 
-pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="needs Debian's busybox-static, which `make test` installs")
-
 
 @dataclass
 class Launcher:
@@ -69,7 +67,7 @@ class Launcher:
 def launcher(tmp_path: Path) -> Launcher:
     bundle = tmp_path / "bundle"
     bundle.mkdir()
-    assert BUSYBOX is not None
+    assert BUSYBOX is not None, "busybox-static is missing: run 'make unit', or tests/kind/require.sh unit"
     shutil.copy(BUSYBOX, bundle / "busybox")
     shutil.copy(ROOT / "launcher" / "launch", bundle)
     return Launcher(tmp_path)
