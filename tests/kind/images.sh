@@ -23,6 +23,16 @@ cntk() {
   image batchai/cntk:2.7-cpu trainer-image/Dockerfile trainer-image python:3.6-slim-bullseye trainer-image/Dockerfile
 }
 
+mpi() { test_image mpi; }
+torch() { test_image torch; }
+tensorflow() { test_image tensorflow; }
+
+# What jobs of the end-to-end tests run in.
+test_image() {
+  local context=tests/e2e/images/$1
+  image "batchai-test/$1:dev" "$context/Dockerfile" "$context" debian:bookworm-slim "$context"
+}
+
 azure() { image batchai-test/azure:dev tests/azure/Dockerfile tests/azure debian:bookworm-slim tests/azure; }
 
 # image TAG DOCKERFILE CONTEXT BASE INPUT…

@@ -192,6 +192,14 @@ class ClusterSpec(Model):
     tolerations: Annotated[list[Toleration], Field(max_length=64)] | None = Field(
         default=None, description="Tolerations of the jobs' pods."
     )
+    rdma_resource: Annotated[str, text(maximum=253, minimum=1)] | None = Field(
+        default=None,
+        description="Resource of the RDMA device plugin, such as rdma/hca: every job pod gets one and may lock memory.",
+    )
+    shared_temp_storage_class: Annotated[str, text(maximum=253, minimum=1)] | None = Field(
+        default=None,
+        description="StorageClass of the ReadWriteMany claim that a job's nodes share when no Azure file share does.",
+    )
 
 
 class NodeStateCounts(Model):

@@ -102,6 +102,10 @@ class TensorFlowSettings(Model):
     parameter_server_count: Annotated[int, Field(ge=0, le=10000)] | None = Field(
         default=None, description="Parameter servers, at most one per node. Default: 1 in a distributed job."
     )
+    chief: bool = Field(
+        default=False,
+        description="Whether TF_CONFIG names worker 0 as chief, as tf.estimator wants it. Default: as the service did.",
+    )
 
 
 class CaffeSettings(Model):
@@ -279,6 +283,29 @@ class Constraints(Model):
     ] = Field(default="P7D", description="How long the job may run; at most, and by default, 7 days.")
 
 
+class ExitCodeRule(Model):
+    """What exit codes of the job's processes mean."""
+
+    exit_codes: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=255)] = Field(
+        description="Exit codes of the process that decides the job's result."
+    )
+    action: Literal["fail", "retry", "succeed"] = Field(
+        description="fail ends the job, retry starts another attempt, succeed counts as success."
+    )
+
+
+class RetryPolicy(Model):
+    """When another attempt is made."""
+
+    limit: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3, description="Attempts after the first one. Faults of nodes use them up, too. Default 3."
+    )
+    rules: Annotated[list[ExitCodeRule], Field(max_length=16)] | None = Field(
+        default=None,
+        description="The first rule that has the exit code decides; without one, a non-zero exit code fails the job.",
+    )
+
+
 TOOLKITS = {
     "cntkSettings": "cntk",
     "pyTorchSettings": "pytorch",
@@ -389,6 +416,15 @@ class JobSpec(Model):
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=30, description="Seconds between SIGTERM and SIGKILL when the job is stopped. Default 30."
     )
+    retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="When another attempt is made.")
+    peer_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=600,
+        description="Seconds that a node that is ready waits for one that cannot be reached. Default 600.",
+    )
+    pod_security: Literal["baseline", "restricted"] = Field(
+        default="baseline",
+        description="Pod Security level of the job's pods: baseline, the default, runs as root, as the service did.",
+    )
     terminate: bool = Field(
         default=False,
         description="Set to true to stop the job; the Job and its files stay. Cannot be taken back.",
@@ -465,6 +501,18 @@ class Waiting(Model):
     message: str = Field(description="The same in plain words.")
 
 
+class JobAttempt(Model):
+    """One try to run the job."""
+
+    number: int = Field(description="Number of the attempt, from 1.")
+    nodes: list[str] = Field(description="Its nodes, master first.")
+    start_time: datetime = Field(description="When it got its nodes.")
+    end_time: datetime | None = Field(default=None, description="When it ended.")
+    exit_code: int | None = Field(default=None, description="Exit code; absent when there was none.")
+    reason: str | None = Field(default=None, description="How it ended: Succeeded, or the error's code.")
+    message: str | None = Field(default=None, description="The same in a sentence.")
+
+
 class JobStatus(Model):
     """What the operator observed."""
 
@@ -489,6 +537,9 @@ class JobStatus(Model):
     waiting: Waiting | None = Field(default=None, description="Why a queued job waits.")
     attempt: int | None = Field(default=None, description="Number of the current attempt, from 1.")
     nodes: list[str] | None = Field(default=None, description="Nodes of the current attempt, master first.")
+    attempts: list[JobAttempt] | None = Field(
+        default=None, description="The attempts, the current one last; of many the last 10."
+    )
     conditions: Conditions | None = Field(default=None, description="Kubernetes conditions.")
     observed_generation: int | None = Field(default=None, description="Generation that the status is about.")
 

@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from batchai.api.job import JobSpec
-from batchai.api.mounts import MountVolumes, StorageCredentials, default_secret_name
+from batchai.api.mounts import AzureFileShare, MountVolumes, StorageCredentials, default_secret_name
 from batchai.errors import SpecError
 
 ROOT = "/mnt/batch/tasks/shared/LS_root"
@@ -116,6 +116,25 @@ def output_paths(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
     }
 
 
+def shared_path(spec: JobSpec, identity: JobIdentity, attempt: int) -> str | None:
+    """Where the nodes of a job share a directory, if an Azure file share of the job can hold it.
+
+    The share of stdouterr if that is one, else the first one. A new attempt finds it empty. Blob containers are no
+    place for it: other nodes see a file there when it is closed, and locks mean nothing.
+    """
+    volumes = spec.mount_volumes
+    roots = [f"{identity.mount_root}/{share.relative_mount_path.strip('/')}" for share in _shares(volumes)]
+    if not roots:
+        return None
+    logs = stdouterr_path(spec, identity)
+    root = next((root for root in roots if logs.startswith(f"{root}/")), roots[0])
+    return f"{root}/{identity.segment}/shared/{attempt}"
+
+
+def _shares(volumes: MountVolumes | None) -> list[AzureFileShare]:
+    return (volumes.azure_file_shares or []) if volumes else []
+
+
 def share_of(azure_file_url: str) -> tuple[str, str]:
     """(host, share name) of `https://<account>.file.core.windows.net/<share>`.
 
@@ -165,7 +184,7 @@ def _on_mount(path: str, root: str, volumes: MountVolumes | None) -> StorageLoca
         mount = mount.strip("/")
         return below.removeprefix(f"{mount}/") if below.startswith(f"{mount}/") else None
 
-    for share in volumes.azure_file_shares or []:
+    for share in _shares(volumes):
         if (inside := rest(share.relative_mount_path)) is not None:
             host, name = share_of(share.azure_file_url)
             account = file_account(share.account_name, share.azure_file_url)

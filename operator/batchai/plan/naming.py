@@ -42,3 +42,23 @@ def _digest(text: str) -> str:
 def pod_name(job: str, attempt: int, index: int) -> str:
     """The name of the pod of one node of one attempt; a second create meets the first (design §2.2)."""
     return f"{job}-{attempt}-{index}"
+
+
+def service_name(job: str) -> str:
+    """The headless Service of a job of several nodes (a Service's name begins with a letter, a Job's may not)."""
+    return f"batchai-{job}"
+
+
+def host_name(job: str, attempt: int, index: int) -> str:
+    """The name under which the other pods of the job resolve one of them; it needs no cluster domain."""
+    return f"{pod_name(job, attempt, index)}.{service_name(job)}"
+
+
+def ssh_secret_name(job: str, uid: str) -> str:
+    """The Secret with the key pair of one job, never that of an earlier one of the name."""
+    return f"{job}-ssh-{uid[:8]}"
+
+
+def shared_claim_name(job: str, uid: str) -> str:
+    """The claim for the directory that the nodes of one job share."""
+    return f"{job}-shared-{uid[:8]}"

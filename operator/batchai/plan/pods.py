@@ -14,18 +14,21 @@ from batchai.api.cluster import ClusterSpec
 from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
 from batchai.plan import secrets
-from batchai.plan.directories import MOUNT_ROOT, JobIdentity, expand, output_paths, stdouterr_path
-from batchai.plan.environment import host_file, job_environment
+from batchai.plan.directories import MOUNT_ROOT, JobIdentity, shared_path
+from batchai.plan.environment import job_environment
+from batchai.plan.launch import launch_environment
 from batchai.plan.mounts import Mount, job_mounts
-from batchai.plan.naming import pod_name
-from batchai.toolkits import Launch, Process
+from batchai.plan.naming import host_name, pod_name, service_name, shared_claim_name, ssh_secret_name
+from batchai.plan.peers import owner
+from batchai.toolkits import Allocation
 
 JOB_CONTAINER = "job"
 LAUNCHER_CONTAINER = "launcher"
 LAUNCHER_PATH = "/opt/batchai"
-_LAUNCH = "BATCHAI_LAUNCH_"
 _UNREACHABLE_SECONDS = 30
 """How long a pod stays on a node that does not answer; Kubernetes' default of 300 s wastes a job's time."""
+_USER = 1000
+"""Who a job is when it may not be root; any other than root does."""
 _STOP_MARGIN_SECONDS = 10
 """What the launcher needs after its own grace period to drain the logs."""
 
@@ -56,25 +59,34 @@ def job_image(spec: JobSpec, images: Images) -> str:
 
 
 def check(job: Job, identity: JobIdentity) -> None:
-    """Raises SpecError for anything in the job that pods cannot be planned for."""
-    toolkits.launch(job.spec, [job.metadata.name] * job.spec.node_count)
+    """Raises SpecError for anything in the job that pods cannot be planned for, whatever nodes it gets."""
+    toolkits.launch(job.spec, Allocation(hosts=(job.metadata.name,) * job.spec.node_count))
     job_mounts(job.spec.mount_volumes, identity.mount_root)
     secrets.check(job.spec)
+
+
+def needs_shared_claim(job: Job, identity: JobIdentity, cluster: ClusterSpec) -> bool:
+    """The job's nodes share a directory that only a claim can hold."""
+    return (
+        job.spec.node_count > 1
+        and cluster.shared_temp_storage_class is not None
+        and shared_path(job.spec, identity, 1) is None
+    )
 
 
 def job_pods(
     job: Job, identity: JobIdentity, attempt: Attempt, *, cluster: ClusterSpec, images: Images
 ) -> list[dict[str, Any]]:
-    """The pods of an attempt, master first. Raises SpecError as `check` does."""
+    """The pods of an attempt, master first. Raises SpecError as `check` does, and for what its nodes cannot do."""
+    several = len(attempt.nodes) > 1
+    name_of = host_name if several else pod_name
+    hosts = tuple(name_of(job.metadata.name, attempt.number, index) for index in range(len(attempt.nodes)))
     mounts = job_mounts(job.spec.mount_volumes, identity.mount_root)
-    hosts = [pod_name(job.metadata.name, attempt.number, index) for index in range(len(attempt.nodes))]
-    launch = toolkits.launch(job.spec, hosts)
-    variables = job_environment(job.spec, identity, hosts=hosts, gpus=attempt.gpus)
-    common = {
-        **variables,
-        **launch.environment,
-        **_launch_environment(job.spec, identity, launch, mounts, hosts, job_image(job.spec, images)),
-    }
+    target = shared_path(job.spec, identity, attempt.number) if several else None
+    claim = several and needs_shared_claim(job, identity, cluster)
+    allocation = Allocation(hosts, attempt.gpus, shared=not several or claim or target is not None)
+    launch = toolkits.launch(job.spec, allocation)
+    variables = job_environment(job.spec, identity, hosts=hosts, gpus=attempt.gpus, attempt=attempt.number)
     return [
         {
             "apiVersion": "v1",
@@ -82,13 +94,31 @@ def job_pods(
             "metadata": _metadata(job, attempt, index),
             "spec": _pod_spec(
                 job,
-                node=node,
-                gpus=attempt.gpus,
+                attempt=attempt,
+                index=index,
                 cluster=cluster,
                 mounts=mounts,
                 temp=identity.temp,
+                claim=claim,
                 images=images,
-                environment={**common, "AZ_BATCH_NODE_ID": node, **_processes(launch.nodes[index], variables)},
+                environment={
+                    **variables,
+                    **launch.environment,
+                    "AZ_BATCH_NODE_ID": node,
+                    **_home(job.spec, identity),
+                    **launch_environment(
+                        job.spec,
+                        identity,
+                        launch,
+                        index=index,
+                        nodes=attempt.nodes,
+                        hosts=hosts,
+                        shared=target,
+                        variables=variables,
+                        mounts=mounts,
+                        image=job_image(job.spec, images),
+                    ),
+                },
             ),
         }
         for index, node in enumerate(attempt.nodes)
@@ -113,16 +143,7 @@ def _metadata(job: Job, attempt: Attempt, index: int) -> dict[str, Any]:
             "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
             "karpenter.sh/do-not-disrupt": "true",
         },
-        "ownerReferences": [
-            {
-                "apiVersion": names.API_VERSION,
-                "kind": "Job",
-                "name": job.metadata.name,
-                "uid": job.metadata.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner(job)],
     }
     if index == 0:
         metadata["finalizers"] = [names.FINALIZER_RESULT]
@@ -132,14 +153,18 @@ def _metadata(job: Job, attempt: Attempt, index: int) -> dict[str, Any]:
 def _pod_spec(
     job: Job,
     *,
-    node: str,
-    gpus: int,
+    attempt: Attempt,
+    index: int,
     cluster: ClusterSpec,
     mounts: Sequence[Mount],
     temp: str,
+    claim: bool,
     images: Images,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
+    name, uid = job.metadata.name, job.metadata.uid
+    node, gpus = attempt.nodes[index], attempt.gpus
+    several = len(attempt.nodes) > 1
     bundle = {"name": "launcher", "mountPath": LAUNCHER_PATH}
     volumes: list[dict[str, Any]] = [
         {"name": "launcher", "emptyDir": {}},
@@ -153,16 +178,30 @@ def _pod_spec(
         {"name": "job", "mountPath": temp},
         *(mount.volume_mount() for mount in mounts),
     ]
+    if several:
+        volumes.append({"name": "ssh", "secret": {"secretName": ssh_secret_name(name, uid), "defaultMode": 0o400}})
+        volume_mounts.append({"name": "ssh", "mountPath": f"{LAUNCHER_PATH}/keys", "readOnly": True})
+    if claim:
+        volumes.append(
+            {"name": "shared", "persistentVolumeClaim": {"claimName": shared_claim_name(name, uid)}},
+        )
+        subdirectory = str(attempt.number)
+        volume_mounts.append({"name": "shared", "mountPath": f"{temp}/shared", "subPath": subdirectory})
     container_settings = job.spec.container_settings
     if container_settings is not None and container_settings.shm_size:
         limit = memory_quantity(container_settings.shm_size)
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": limit}})
         volume_mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - in the pod
-    resources = {"limits": {names.GPU_RESOURCE: str(gpus)}} if gpus else {}
+    devices = ({names.GPU_RESOURCE: str(gpus)} if gpus else {}) | (
+        {cluster.rdma_resource: "1"} if cluster.rdma_resource else {}
+    )
+    security = _security(job.spec, locks_memory=cluster.rdma_resource is not None)
     grace = job.spec.termination_grace_period_seconds
     pull_secret = secrets.pull_secret(job.spec)
     return {
+        **({"hostname": pod_name(name, attempt.number, index), "subdomain": service_name(name)} if several else {}),
         "restartPolicy": "Never",
+        "securityContext": security.pod,
         "imagePullSecrets": [{"name": pull_secret}] if pull_secret else [],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -197,6 +236,7 @@ def _pod_spec(
                 "image": images.launcher,
                 "command": ["/launcher/install", LAUNCHER_PATH],
                 "volumeMounts": [bundle],
+                "securityContext": security.launcher,
                 "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
             }
         ],
@@ -216,8 +256,8 @@ def _pod_spec(
                     *({"name": name, "value": _literal(value)} for name, value in environment.items()),
                     *secrets.variables(job.spec),
                 ],
-                "resources": resources,
-                "securityContext": {"runAsUser": 0},
+                "resources": {"limits": devices} if devices else {},
+                "securityContext": security.job,
                 "volumeMounts": volume_mounts,
             }
         ],
@@ -225,44 +265,34 @@ def _pod_spec(
     }
 
 
-def _launch_environment(
-    spec: JobSpec, identity: JobIdentity, launch: Launch, mounts: Sequence[Mount], hosts: Sequence[str], image: str
-) -> dict[str, str]:
-    work = f"{identity.temp}/wd"
-    directories = [
-        work,
-        f"{identity.temp}/shared",
-        stdouterr_path(spec, identity),
-        *output_paths(spec, identity).values(),
-    ]
-    environment = {
-        f"{_LAUNCH}DIRECTORIES": "\n".join(dict.fromkeys(directories)),
-        f"{_LAUNCH}WORK_DIR": work,
-        f"{_LAUNCH}EXECUTION_LOG": "execution.log",
-        f"{_LAUNCH}HOST_FILE_CONTENT": host_file(hosts, slots=len(launch.nodes[0])),
-        f"{_LAUNCH}MOUNTS": "\n".join(f"{mount.volume.split('-')[0]}\t{mount.title}\t{mount.path}" for mount in mounts),
-        f"{_LAUNCH}IMAGE": image,
-        f"{_LAUNCH}GRACE_SECONDS": str(spec.termination_grace_period_seconds),
-    }
-    if spec.job_preparation is not None:
-        environment[f"{_LAUNCH}PREPARATION"] = spec.job_preparation.command_line
-        environment[f"{_LAUNCH}PREPARATION_STDOUT"] = "stdout-job_prep.txt"
-        environment[f"{_LAUNCH}PREPARATION_STDERR"] = "stderr-job_prep.txt"
-    return environment
+@dataclass(frozen=True)
+class _Security:
+    """The securityContexts of the pod and of its two containers."""
+
+    pod: dict[str, Any]
+    launcher: dict[str, Any]
+    job: dict[str, Any]
 
 
-def _processes(processes: Sequence[Process], variables: Mapping[str, str]) -> dict[str, str]:
-    environment = {f"{_LAUNCH}PROCESSES": str(len(processes))}
-    for index, process in enumerate(processes):
-        prefix = f"{_LAUNCH}PROCESS_{index}_"
-        environment[f"{prefix}COMMAND"] = process.command
-        environment[f"{prefix}STDOUT"] = process.stdout
-        environment[f"{prefix}STDERR"] = process.stderr
-        if process.environment:
-            environment[f"{prefix}ENVIRONMENT"] = "\n".join(
-                f"{name}={expand(value, variables)}" for name, value in process.environment.items()
-            )
-    return environment
+def _security(spec: JobSpec, *, locks_memory: bool) -> _Security:
+    """Root, as the service had it, or what Pod Security `restricted` asks for.
+
+    locks_memory: RDMA pins memory beyond the limit of a container's processes.
+    """
+    if spec.pod_security == "restricted":
+        ids = {"runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
+        pod = {**ids, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        container = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        return _Security(pod, container, container)
+    job: dict[str, Any] = {"runAsUser": 0}
+    if locks_memory:
+        job["capabilities"] = {"add": ["IPC_LOCK"]}
+    return _Security({}, {}, job)
+
+
+def _home(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
+    """A home directory for the user whom the image does not know."""
+    return {"HOME": f"{identity.temp}/wd"} if spec.pod_security == "restricted" else {}
 
 
 def _literal(value: str) -> str:

@@ -4,16 +4,18 @@ The Cluster's reconciler gives nodes to queued jobs; from then on the job is loo
 """
 
 from collections.abc import Iterable, Mapping
+from secrets import token_bytes
 from typing import Any
 
 from batchai.api import names
-from batchai.api.cluster import Cluster
+from batchai.api.cluster import Cluster, ClusterSpec
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.errors import ConflictError, KubeApiError, SpecError
-from batchai.kube.client import JOBS, PODS
+from batchai.kube.client import CLAIMS, JOBS, PODS, SECRETS, SERVICES, Resource
 from batchai.kube.store import Object
+from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
-from batchai.plan.pods import Attempt, Images, check, job_pods
+from batchai.plan.pods import Attempt, Images, check, job_pods, needs_shared_claim
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule.ledger import ended
@@ -106,7 +108,14 @@ class JobReconciler:
             for pod in pods.values()
             if (message := context.mount_failures.get(uid := pod["metadata"]["uid"])) is not None
         }
-        step = life.observed(job, pods, expected=job.spec.node_count, mount_failures=failures, now=now)
+        step = life.observed(
+            job,
+            pods,
+            expected=job.spec.node_count,
+            mount_failures=failures,
+            dead_nodes=[name for name in job.status.nodes or [] if self._is_dead(name)],
+            now=now,
+        )
         starts = step.status.execution_state == "running" and len(pods) < job.spec.node_count
         if starts and not life.has_started(job):
             step = await self._start(job, pods) or step
@@ -127,30 +136,53 @@ class JobReconciler:
         )
         images = Images(context.settings.launcher_image, context.settings.default_images)
         spec = Cluster.model_validate(cluster).spec
-        planned = job_pods(job, self._stored_identity(job), attempt, cluster=spec, images=images)
-        for index, pod in enumerate(planned):
-            if index in pods:
-                continue
-            try:
-                await self._create(pod)
-            except KubeApiError as error:
-                if error.status not in _REFUSED:
-                    raise
-                text = "The job's pod was refused by the Kubernetes API"
-                return life.blocked(job, Problem("FailedStartingContainer", text, {"Info": str(error)}), now)
+        identity = self._stored_identity(job)
+        try:
+            planned = job_pods(job, identity, attempt, cluster=spec, images=images)
+        except SpecError as error:
+            problem = Problem("InvalidJob", str(error), {"field": error.field})
+            return life.Step(life.failed(job, problem, now), stop_pods=True)
+        try:
+            if len(planned) > 1 and not pods:
+                await self._create_surroundings(job, identity, spec)
+            for index, pod in enumerate(planned):
+                if index not in pods:
+                    await self._create(PODS, pod)
+        except KubeApiError as error:
+            if error.status not in _REFUSED:
+                raise
+            text = "What the job needs was refused by the Kubernetes API"
+            return life.blocked(job, Problem("FailedStartingContainer", text, {"Info": str(error)}), now)
         return None
 
-    async def _create(self, pod: dict[str, Any]) -> None:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    async def _create_surroundings(self, job: Job, identity: JobIdentity, cluster: ClusterSpec) -> None:
+        """What the pods of several nodes need besides themselves; it is there before them."""
+        await self._create(SERVICES, peers.service(job))
+        if needs_shared_claim(job, identity, cluster) and cluster.shared_temp_storage_class:
+            await self._create(CLAIMS, peers.shared_claim(job, cluster.shared_temp_storage_class))
         try:
-            await self._context.api.create(PODS, pod, namespace=namespace)
+            secret = peers.ssh_secret(job, token_bytes(32))
+            await self._context.api.create(SECRETS, secret, namespace=job.metadata.namespace)
+        except KubeApiError as error:
+            # Its name has the job's UID: whose else could it be; the operator may not look into it.
+            if not error.already_exists:
+                raise
+
+    async def _create(self, resource: Resource, body: dict[str, Any]) -> None:
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        try:
+            await self._context.api.create(resource, body, namespace=namespace)
         except KubeApiError as error:
             if not error.already_exists:
                 raise
-            existing = await self._context.api.get(PODS, name, namespace=namespace)
+            existing = await self._context.api.get(resource, name, namespace=namespace)
             owners = {owner["uid"] for owner in existing["metadata"].get("ownerReferences", [])}
-            if pod["metadata"]["ownerReferences"][0]["uid"] not in owners:
-                raise ConflictError(f"pod {namespace}/{name} exists and belongs to somebody else") from None
+            if body["metadata"]["ownerReferences"][0]["uid"] not in owners:
+                raise ConflictError(f"{body['kind']} {namespace}/{name} exists and belongs to somebody else") from None
+
+    def _is_dead(self, name: str) -> bool:
+        node = self._context.nodes.get("", name)
+        return node is None or not view(node).ready
 
     async def _apply(self, raw: Object, step: life.Step, pods: Mapping[int, Object]) -> float | None:
         """Writes the status first: a result is never lost by what follows."""

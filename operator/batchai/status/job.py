@@ -7,25 +7,46 @@
 Every function returns a new status; none of them remembers or asks anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from batchai.api.base import Condition
-from batchai.api.job import TERMINAL_STATES, ErrorDetail, ExecutionInfo, Job, JobError, JobStatus, Waiting
+from batchai.api.job import (
+    TERMINAL_STATES,
+    ErrorDetail,
+    ExecutionInfo,
+    Job,
+    JobAttempt,
+    JobError,
+    JobStatus,
+    Waiting,
+)
 from batchai.plan.directories import JobIdentity
 from batchai.status.conditions import find, is_true, shorten, with_condition
-from batchai.status.pods import Outcome, PodObject, Problem, delay, outcome, start_problem, started
+from batchai.status.pods import (
+    Outcome,
+    PodObject,
+    Problem,
+    delay,
+    finished_at,
+    outcome,
+    start_problem,
+    started,
+    unreachable,
+)
 
 ExecutionState = Literal["queued", "running", "terminating", "succeeded", "failed"]
 
-MAX_ATTEMPTS = 4
-"""The first try and three more after faults of the infrastructure."""
 START_GRACE = timedelta(seconds=30)
 """How long a mount or an image may fail before the job does: the kubelet tries again in between."""
 RETRY_DELAY = timedelta(seconds=5)
 """How long a job waits after its first fault; twice as long after each further one."""
+MAX_RETRY_DELAY = timedelta(minutes=5)
+SETTLING = timedelta(seconds=5)
+"""How long the first failure of a job of several nodes waits for news of the other nodes, which may be its cause."""
+_KEPT_ATTEMPTS = 10
 _DETAIL_LIMIT = 2000
 
 WAITING = "Waiting"
@@ -67,7 +88,7 @@ def retry_at(job: Job) -> datetime | None:
     since = job.status.execution_state_transition_time
     if attempt == 0 or since is None:
         return None
-    return since + RETRY_DELAY * 2.0 ** (attempt - 1)
+    return since + min(RETRY_DELAY * 2.0 ** min(attempt - 1, 10), MAX_RETRY_DELAY)
 
 
 def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> JobStatus:
@@ -105,10 +126,13 @@ def assigned(job: Job, nodes: Sequence[str], now: datetime) -> JobStatus:
     text = f"Runs on {', '.join(nodes)}"
     conditions = _condition(job, conditions, WAITING, False, "NodesAssigned", text, now)
     conditions = _condition(job, conditions, STARTED, False, "Starting", "The pods are being started", now)
+    number = (job.status.attempt or 0) + 1
+    attempt = JobAttempt(number=number, nodes=list(nodes), start_time=now)
     return moved.model_copy(
         update={
-            "attempt": (job.status.attempt or 0) + 1,
+            "attempt": number,
             "nodes": list(nodes),
+            "attempts": [*(job.status.attempts or []), attempt][-_KEPT_ATTEMPTS:],
             "queue_position": None,
             "waiting": None,
             "execution_info": ExecutionInfo(start_time=now),
@@ -138,53 +162,88 @@ def observed(
     *,
     expected: int,
     mount_failures: Mapping[str, str],
+    dead_nodes: Collection[str],
     now: datetime,
 ) -> Step:
     """What a running or terminating job's pods mean for it.
 
     pods: index → pod of the current attempt; expected: how many there are when all exist; mount_failures:
-    pod UID → the kubelet's last message about a failed mount.
+    pod UID → the kubelet's last message about a failed mount; dead_nodes: nodes of the job that do not answer.
     """
     master = pods.get(0)
+    results = {index: found for index, pod in pods.items() if (found := _result(job, index, pod, dead_nodes))}
     if job.status.execution_state == "terminating":
-        if master is None or outcome(master) is not None:
+        if master is None or 0 in results:
             return Step(terminated(job, now), stop_pods=True)
         return Step(job.status, stop_pods=True)
-    if master is None:
+    if 0 in results and results[0].problem is None:
+        return Step(_ended(job, "succeeded", None, results[0].exit_code, now))
+    failures = {index: found for index, found in results.items() if found.problem is not None}
+    if failures:
+        return _after_failures(job, failures, pods, now)
+    if len(pods) < expected:
         if has_started(job):
-            return lost(job, Problem("PodLost", "The job's pod vanished with its result", {}), now)
-        return Step(job.status)
-    result = outcome(master)
-    if result is not None:
-        return _after_result(job, result, now)
+            return lost(job, Problem("PodLost", "A pod of the job vanished with its result", {}), now)
+        if master is None:
+            return Step(job.status)
     for index in sorted(pods):
         problem = start_problem(pods[index], mount_failures.get(pods[index]["metadata"]["uid"]))
         if problem is not None:
             return blocked(job, problem, now)
     status = _unblocked(job, now)
-    if (waits := delay(master, mount_failures.get(master["metadata"]["uid"]))) is not None:
-        conditions = _condition(job, status.conditions, STARTED, False, *waits, now)
-        return Step(status.model_copy(update={"conditions": conditions}))
+    for index in sorted(pods):
+        if (waits := delay(pods[index], mount_failures.get(pods[index]["metadata"]["uid"]))) is not None:
+            conditions = _condition(job, status.conditions, STARTED, False, *waits, now)
+            return Step(status.model_copy(update={"conditions": conditions}))
     if len(pods) == expected and all(started(pod) for pod in pods.values()):
         status = status.model_copy(update={"conditions": _running(job, status.conditions, now)})
     return Step(status)
 
 
-def _after_result(job: Job, result: Outcome, now: datetime) -> Step:
-    if result.problem is None:
-        return Step(_ended(job, "succeeded", None, result.exit_code, now))
-    if result.infrastructure:
-        return lost(job, result.problem, now)
-    return Step(failed(job, result.problem, now, exit_code=result.exit_code))
+def _result(job: Job, index: int, pod: PodObject, dead_nodes: Collection[str]) -> Outcome | None:
+    """How a pod ended; a pod that Kubernetes gave up on a dead node is lost, whatever it still does there."""
+    nodes = job.status.nodes or []
+    if index < len(nodes) and nodes[index] in dead_nodes and unreachable(pod):
+        return Outcome(None, Problem("NodeLost", f"Node {nodes[index]} does not answer", {}), infrastructure=True)
+    return outcome(pod)
 
 
-def lost(job: Job, problem: Problem, now: datetime) -> Step:
-    """The attempt ended by no fault of the job: back to the queue, or failed after the last attempt."""
-    if (job.status.attempt or 0) >= MAX_ATTEMPTS:
-        return Step(failed(job, problem, now), stop_pods=True)
-    message = f"{problem.message}: waits for another node"
+def _after_failures(job: Job, failures: Mapping[int, Outcome], pods: Mapping[int, PodObject], now: datetime) -> Step:
+    """A fault of a node decides, for it makes the others fail, too; then the master, which knows the first failure."""
+    faults = [found.problem for found in failures.values() if found.infrastructure and found.problem]
+    if faults:
+        return lost(job, faults[0], now)
+    ends = [ended for index in failures if (ended := finished_at(pods[index])) is not None]
+    if len(pods) > 1 and ends and now - min(ends) < SETTLING:
+        return Step(job.status, look_again=SETTLING)
+    decisive = failures[min(failures)]
+    assert decisive.problem is not None  # noqa: S101 - failures have problems
+    action = _action(job, decisive.exit_code)
+    if action == "retry":
+        return lost(job, decisive.problem, now, exit_code=decisive.exit_code)
+    if action == "succeed":
+        return Step(_ended(job, "succeeded", None, decisive.exit_code, now))
+    return Step(failed(job, decisive.problem, now, exit_code=decisive.exit_code))
+
+
+def _action(job: Job, exit_code: int | None) -> str:
+    for rule in job.spec.retry_policy.rules or []:
+        if exit_code in rule.exit_codes:
+            return rule.action
+    return "fail"
+
+
+def lost(job: Job, problem: Problem, now: datetime, *, exit_code: int | None = None) -> Step:
+    """The attempt did not count: back to the queue, or failed after the last attempt."""
+    if (job.status.attempt or 0) > job.spec.retry_policy.limit:
+        return Step(failed(job, problem, now, exit_code=exit_code), stop_pods=True)
+    message = f"{problem.message}: waits for its next attempt"
     queued = _move(job, job.status, "queued", now).model_copy(
-        update={"nodes": [], "waiting": Waiting(reason=problem.code, message=message)}
+        update={
+            "nodes": [],
+            "attempts": _closed(job, problem.code, problem.message, exit_code, now),
+            "waiting": Waiting(reason=problem.code, message=message),
+        }
     )
     conditions = _condition(job, queued.conditions, WAITING, True, problem.code, message, now)
     for kind in (STARTED, RUNNING, START_BLOCKED):
@@ -232,6 +291,7 @@ def _ended(job: Job, state: ExecutionState, problem: Problem | None, exit_code: 
         update={
             "queue_position": None,
             "waiting": None,
+            "attempts": _closed(job, reason, message, exit_code, now),
             "conditions": conditions,
             "execution_info": info.model_copy(
                 update={
@@ -242,6 +302,15 @@ def _ended(job: Job, state: ExecutionState, problem: Problem | None, exit_code: 
             ),
         }
     )
+
+
+def _closed(job: Job, reason: str, message: str, exit_code: int | None, now: datetime) -> list[JobAttempt] | None:
+    """The attempts with an end to the last one, if it has none yet."""
+    attempts = job.status.attempts
+    if not attempts or attempts[-1].end_time is not None:
+        return attempts
+    end = {"end_time": now, "exit_code": exit_code, "reason": reason, "message": shorten(message, _DETAIL_LIMIT)}
+    return [*attempts[:-1], attempts[-1].model_copy(update=end)]
 
 
 def _error(problem: Problem) -> JobError:

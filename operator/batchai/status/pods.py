@@ -1,7 +1,7 @@
 """What a job's pod tells: why it cannot start, and how it ended (Batch AI reference §1.5).
 
-The launcher's termination message has `phase=<phase> exit=<code>` as its first line, then a few lines of
-the failing process's stderr.
+The launcher's termination message has `phase=<phase> exit=<code>` and where that was as its first line, then a few
+lines of the failing process's stderr.
 """
 
 import re
@@ -29,7 +29,12 @@ _CANNOT_START = frozenset(
     }
 )
 _KILLED = frozenset({137, 143})
-_FIRST_LINE = re.compile(r"phase=(?P<phase>\w+) exit=(?P<exit>-?\d+)")
+_FIRST_LINE = re.compile(
+    r"phase=(?P<phase>\w+) exit=(?P<exit>-?\d+)(?P<oom> oom=1)?( node=(?P<node>\S*))?( process=(?P<process>.+))?"
+)
+_RANK = re.compile(r"^batchai: (?P<process>rank \S+) on node (?P<node>\S+) ended with exit code \d+", re.MULTILINE)
+"""What an MPI process says on stderr when it fails: mpirun itself knows less."""
+_OUT_OF_MEMORY = "OOMKilled: the node's memory or the container's limit was exhausted"
 _PHASE_CODES = {
     "directories": ("FailedCreatingDirectories", "The job's directories could not be created"),
     "preparation": ("JobPreparationFailed", "Job preparation failed with non-zero exit code"),
@@ -111,10 +116,7 @@ def outcome(pod: PodObject) -> Outcome | None:
     if terminated is None:
         text = "The pod ended before its container started"
         return Outcome(None, Problem("NodeLost", text, {"Info": status.get("message", "")}), infrastructure=True)
-    code = int(terminated["exitCode"])
-    if code == 0:
-        return Outcome(0, None)
-    return Outcome(code, _exit_problem(terminated))
+    return Outcome(0, None) if terminated["exitCode"] == 0 else _ended(terminated)
 
 
 def _mounted(pod: PodObject) -> bool:
@@ -130,18 +132,34 @@ def _driver_missing(mount_failure: str) -> bool:
     return "not found in the list of registered CSI drivers" in mount_failure
 
 
-def _exit_problem(terminated: Mapping[str, Any]) -> Problem:
+def finished_at(pod: PodObject) -> datetime | None:
+    """When the job's container ended, in whole seconds."""
+    text = (_container_state(pod, JOB_CONTAINER).get("terminated") or {}).get("finishedAt")
+    return datetime.fromisoformat(text) if text else None
+
+
+def unreachable(pod: PodObject) -> bool:
+    """Kubernetes gave the pod up, and its kubelet has not confirmed the end."""
+    return "deletionTimestamp" in pod["metadata"] and outcome(pod) is None
+
+
+def _ended(terminated: Mapping[str, Any]) -> Outcome:
+    """How a container ended that nobody stopped, in the words of its launcher if it had any."""
     first, _, rest = terminated.get("message", "").partition("\n")
     match = _FIRST_LINE.match(first)
-    code, message = _PHASE_CODES.get(
-        match["phase"] if match else "", ("JobFailed", "Job failed with non-zero exit code")
-    )
-    details = {}
-    if terminated.get("reason") == "OOMKilled":
-        details["Reason"] = "OOMKilled: the node's memory or the container's limit was exhausted"
-    if rest.strip():
-        details["Info"] = rest.strip()
-    return Problem(code, message, details)
+    found: Mapping[str, str | None] = match.groupdict() if match else {}
+    rank = _RANK.search(rest) if found.get("process") == "mpirun" else None
+    details = {
+        "Process": (rank or found)["process"] if found else None,
+        "Node": (rank or found)["node"] if found else None,
+        "Reason": _OUT_OF_MEMORY if terminated.get("reason") == "OOMKilled" or found.get("oom") else None,
+        "Info": rest.strip(),
+    }
+    kept = {name: value for name, value in details.items() if value}
+    if found.get("phase") == "peers":
+        return Outcome(None, Problem("NodesUnreachable", "The job's nodes did not find each other", kept), True)
+    code, message = _PHASE_CODES.get(found.get("phase") or "", ("JobFailed", "Job failed with non-zero exit code"))
+    return Outcome(int(found.get("exit") or terminated["exitCode"]), Problem(code, message, kept))
 
 
 def _infrastructure(pod: PodObject) -> Problem | None:

@@ -3,12 +3,9 @@
 A toolkit is pure: job in, processes of each node out. A new one is a file beside these and a line below.
 """
 
-from collections.abc import Sequence
-
 from batchai.api.job import JobSpec
-from batchai.errors import SpecError
 from batchai.toolkits import caffe, caffe2, chainer, cntk, custom, custom_mpi, horovod, pytorch, tensorflow
-from batchai.toolkits.base import Launch, Process, Toolkit
+from batchai.toolkits.base import Allocation, Launch, Process, Toolkit
 
 TOOLKITS: dict[str, Toolkit] = {
     toolkit.settings: toolkit
@@ -25,12 +22,10 @@ TOOLKITS: dict[str, Toolkit] = {
     )
 }
 
-__all__ = ["TOOLKITS", "Launch", "Process", "Toolkit", "launch"]
+__all__ = ["TOOLKITS", "Allocation", "Launch", "Process", "Toolkit", "launch"]
 
 
-def launch(job: JobSpec, hosts: Sequence[str]) -> Launch:
-    """The processes of a job on its hosts, master first. Raises SpecError for a shape that cannot run."""
+def launch(job: JobSpec, nodes: Allocation) -> Launch:
+    """The processes of a job on its nodes. Raises SpecError for a shape that cannot run."""
     name, _ = job.toolkit()
-    if job.node_count != 1:
-        raise SpecError("spec.nodeCount", "this version runs jobs on one node only: set it to 1")
-    return TOOLKITS[name].launch(job, hosts)
+    return TOOLKITS[name].launch(job, nodes)

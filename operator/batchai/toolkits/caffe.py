@@ -1,14 +1,12 @@
 """caffeSettings: a solver configuration for the `caffe` program, or a Python script (reference §3)."""
 
-from collections.abc import Sequence
-
 from batchai.api.job import JobSpec
 from batchai.errors import SpecError
-from batchai.toolkits import shell
-from batchai.toolkits.base import Launch, Process, Toolkit
+from batchai.toolkits import mpi, shell
+from batchai.toolkits.base import Allocation, Launch, Toolkit
 
 
-def launch(job: JobSpec, _hosts: Sequence[str]) -> Launch:
+def launch(job: JobSpec, nodes: Allocation) -> Launch:
     """One process, or mpirun with processCount of them."""
     settings = job.caffe_settings
     assert settings is not None  # noqa: S101 - the registry chose this toolkit by the field
@@ -21,9 +19,7 @@ def launch(job: JobSpec, _hosts: Sequence[str]) -> Launch:
         command = shell.program("caffe train", solver, settings.command_line_args)
     else:
         raise SpecError("spec.caffeSettings", "set pythonScriptFilePath, or configFilePath for a solver configuration")
-    if (settings.process_count or 1) > 1:
-        command = shell.mpirun(command, settings.process_count or 1)
-    return Launch(nodes=((Process(command),),))
+    return mpi.launch_if_several(command, settings.process_count or job.node_count, nodes)
 
 
 TOOLKIT = Toolkit(settings="caffeSettings", launch=launch)

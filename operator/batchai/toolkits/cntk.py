@@ -1,14 +1,14 @@
 """cntkSettings: a Python script, or a BrainScript configuration for the `cntk` program (reference §3)."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from batchai.api.job import JobSpec
 from batchai.errors import SpecError
-from batchai.toolkits import shell
-from batchai.toolkits.base import Launch, Process, Toolkit
+from batchai.toolkits import mpi, shell
+from batchai.toolkits.base import Allocation, Launch, Toolkit
 
 
-def launch(job: JobSpec, _hosts: Sequence[str]) -> Launch:
+def launch(job: JobSpec, nodes: Allocation) -> Launch:
     """One process, or mpirun with processCount of them."""
     settings = job.cntk_settings
     assert settings is not None  # noqa: S101 - the registry chose this toolkit by the field
@@ -23,9 +23,8 @@ def launch(job: JobSpec, _hosts: Sequence[str]) -> Launch:
         raise SpecError(
             "spec.cntkSettings", "set pythonScriptFilePath, or configFilePath for a BrainScript configuration"
         )
-    if (settings.process_count or 1) > 1:
-        command = shell.mpirun(command, settings.process_count or 1)
-    return Launch(nodes=((Process(command),),), environment={"KERAS_BACKEND": "cntk"})
+    found = mpi.launch_if_several(command, settings.process_count or job.node_count, nodes)
+    return replace(found, environment={**found.environment, "KERAS_BACKEND": "cntk"})
 
 
 TOOLKIT = Toolkit(settings="cntkSettings", launch=launch)

@@ -31,11 +31,6 @@ def program(*words: str | None) -> str:
     return " ".join(word for word in words if word)
 
 
-def mpirun(command: str, processes: int) -> str:
-    """Runs a program in MPI processes on this node, as root as the service did (reference §3)."""
-    return f"mpirun --allow-run-as-root --oversubscribe -np {processes} {command}"
-
-
 def in_each_rank(command: str) -> str:
     """Shell text as a program, so that every MPI rank expands it with its own variables."""
     return f"sh -c {shlex.quote(command)}"

@@ -25,6 +25,7 @@ class Launcher:
         logs = self.root / "logs dir" / "stdouterr"
         environment = {
             "PATH": os.environ["PATH"],
+            "AZ_BATCH_NODE_ID": "here",
             "AZ_BATCHAI_STDOUTERR_DIR": str(logs),
             "AZ_BATCHAI_MPI_HOST_FILE": str(self.root / "hostfile"),
             "BATCHAI_LAUNCH_MESSAGE": str(self.root / "message"),
@@ -65,11 +66,14 @@ class Launcher:
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Launcher:
-    bundle = tmp_path / "bundle"
-    bundle.mkdir()
     assert BUSYBOX is not None, "busybox-static is missing: run 'make unit', or tests/kind/require.sh unit"
-    shutil.copy(BUSYBOX, bundle / "busybox")
-    shutil.copy(ROOT / "launcher" / "launch", bundle)
+    image = tmp_path / "image"
+    shutil.copytree(ROOT / "launcher", image)
+    shutil.copy(BUSYBOX, image / "busybox")
+    # One node needs neither: tini is the container's, ssh for several nodes (tests/e2e/test_launcher.py).
+    for absent in ("tini", "dropbearmulti"):
+        (image / absent).touch()
+    subprocess.run([BUSYBOX, "sh", image / "install", tmp_path / "bundle"], check=True)
     return Launcher(tmp_path)
 
 
@@ -104,7 +108,7 @@ def test_output_is_there_while_the_process_runs(launcher: Launcher) -> None:
 def test_exit_code_and_last_words(launcher: Launcher) -> None:
     code, _, _ = launcher.run("echo 'it broke' >&2; exit 42")
     assert code == 42
-    assert launcher.message == "phase=toolkit exit=42\nit broke\n"
+    assert launcher.message == "phase=toolkit exit=42 node=here\nit broke\n"
 
 
 def test_preparation_runs_first_with_its_own_files(launcher: Launcher) -> None:
@@ -117,7 +121,7 @@ def test_preparation_runs_first_with_its_own_files(launcher: Launcher) -> None:
 def test_failed_preparation_is_the_end(launcher: Launcher) -> None:
     code, out, _ = launcher.run("echo no", BATCHAI_LAUNCH_PREPARATION="echo why >&2; exit 7")
     assert (code, out) == (7, b"")
-    assert launcher.message == "phase=preparation exit=7\nwhy\n"
+    assert launcher.message == "phase=preparation exit=7 node=here process=job preparation\nwhy\n"
 
 
 def test_processes_see_their_environment_and_not_the_launchers(launcher: Launcher) -> None:
@@ -161,9 +165,9 @@ def test_first_process_decides_and_the_others_are_stopped(launcher: Launcher) ->
 
 
 def test_failure_of_another_process_ends_the_job(launcher: Launcher) -> None:
-    code, _, _ = launcher.run("sleep 60", "echo lost >&2; exit 3")
+    code, _, _ = launcher.run("sleep 60", "echo lost >&2; exit 3", BATCHAI_LAUNCH_PROCESS_1_TITLE="rank 1")
     assert code == 3
-    assert launcher.message == "phase=toolkit exit=3\nlost\n"
+    assert launcher.message == "phase=toolkit exit=3 node=here process=rank 1\nlost\n"
 
 
 def test_a_daemon_that_holds_the_pipe_is_not_waited_for_long(launcher: Launcher) -> None:
@@ -181,7 +185,7 @@ def test_directories_that_cannot_be_made(launcher: Launcher) -> None:
     code, _, err = launcher.run("true", BATCHAI_LAUNCH_DIRECTORIES=str(launcher.root / "file" / "x"))
     assert code == 125
     assert b"could not be created" in err
-    assert launcher.message.startswith("phase=directories exit=125\n")
+    assert launcher.message.startswith("phase=directories exit=125 ")
 
 
 def test_execution_log_has_times(launcher: Launcher) -> None:

@@ -1,3 +1,4 @@
+import base64
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from tests.unit.builders import SUBSCRIPTION, UID, job
 
 from batchai.api.cluster import ClusterSpec
 from batchai.errors import SpecError
+from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, job_pods, memory_quantity
 from batchai.plan.secrets import needed
@@ -23,6 +25,15 @@ def plan(**spec: Any) -> dict[str, Any]:
     (pod,) = job_pods(job(**spec), IDENTITY, attempt, cluster=CLUSTER, images=IMAGES)
     V1Pod.model_validate(pod)
     return pod
+
+
+def plan_two(cluster: dict[str, Any] | None = None, **spec: Any) -> list[dict[str, Any]]:
+    attempt = Attempt(1, ("node-a", "node-b"), gpus=1)
+    shape = CLUSTER.model_copy(update=cluster or {})
+    pods = job_pods(job(**spec, nodeCount=2), IDENTITY, attempt, cluster=shape, images=IMAGES)
+    for pod in pods:
+        V1Pod.model_validate(pod)
+    return pods
 
 
 def environment(pod: dict[str, Any]) -> dict[str, str]:
@@ -122,7 +133,6 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
-        ({"nodeCount": 2}, "nodeCount"),
         ({"secrets": [{"name": "X", "valueSecretReference": KEY_VAULT}]}, r"secrets\[0\]"),
         ({"pyTorchSettings": {"pythonScriptFilePath": "x.py", "processCount": 2}}, "communicationBackend"),
     ],
@@ -130,3 +140,75 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
 def test_what_this_version_does_not_run_is_refused(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError, match=field):
         check(job(**spec), IDENTITY)
+
+
+def test_pods_of_two_nodes_find_each_other() -> None:
+    master, worker = plan_two(jobPreparation={"commandLine": "x"})
+    assert [pod["metadata"].get("finalizers") for pod in (master, worker)] == [["batchai.dev/result"], None]
+    assert (worker["spec"]["hostname"], worker["spec"]["subdomain"]) == ("train-1-1", "batchai-train")
+    env = environment(worker)
+    assert env["AZ_BATCH_HOST_LIST"] == "train-1-0.batchai-train,train-1-1.batchai-train"
+    assert env["BATCHAI_LAUNCH_HOSTS"] == "train-1-0.batchai-train\tnode-a\ntrain-1-1.batchai-train\tnode-b"
+    assert (env["BATCHAI_LAUNCH_NODE_INDEX"], env["BATCHAI_LAUNCH_PROCESSES"]) == ("1", "0")
+    assert env["BATCHAI_LAUNCH_EXECUTION_LOG"] == "execution-node-b.log"
+    assert env["BATCHAI_LAUNCH_PREPARATION_STDOUT"] == "stdout-job_prep-node-b.txt"
+    assert env["AZ_BATCH_NODE_ID"] == "node-b"
+    assert {"name": "ssh", "mountPath": "/opt/batchai/keys", "readOnly": True} in worker["spec"]["containers"][0][
+        "volumeMounts"
+    ]
+
+
+def test_the_shared_directory_lies_on_the_share_of_the_logs() -> None:
+    env = environment(plan_two()[1])
+    assert env["BATCHAI_LAUNCH_SHARED_LINK"] == env["AZ_BATCHAI_SHARED_JOB_TEMP"]
+    assert env["BATCHAI_LAUNCH_SHARED_TARGET"] == (
+        f"{env['AZ_BATCHAI_JOB_MOUNT_ROOT']}/logs/{IDENTITY.segment}/shared/1"
+    )
+    assert env["AZ_BATCHAI_SHARED_JOB_TEMP"] not in env["BATCHAI_LAUNCH_DIRECTORIES"].split("\n")
+
+
+def test_without_a_share_the_nodes_share_a_claim_if_the_cluster_has_a_class_for_it() -> None:
+    local = {"stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_TEMP_DIR", "mountVolumes": None}
+    gloo = {"pyTorchSettings": {"pythonScriptFilePath": "x", "communicationBackend": "gloo"}}
+    pod = plan_two({"shared_temp_storage_class": "nfs"}, **local, **gloo)[1]
+    claim = {"name": "shared", "persistentVolumeClaim": {"claimName": "train-shared-0b5f1f0e"}}
+    assert claim in pod["spec"]["volumes"]
+    assert "file://" in environment(pod)["BATCHAI_LAUNCH_PROCESS_0_ENVIRONMENT"]
+    alone = plan_two(**local, **gloo)[1]
+    assert "shared" not in [volume["name"] for volume in alone["spec"]["volumes"]]
+    assert "INIT_METHOD=tcp://" in environment(alone)["BATCHAI_LAUNCH_PROCESS_0_ENVIRONMENT"]
+
+
+def test_rdma_gives_every_pod_a_device_and_locked_memory() -> None:
+    container = plan_two({"rdma_resource": "rdma/hca"})[1]["spec"]["containers"][0]
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": "1", "rdma/hca": "1"}}
+    assert container["securityContext"] == {"runAsUser": 0, "capabilities": {"add": ["IPC_LOCK"]}}
+
+
+def test_a_restricted_pod_is_not_root() -> None:
+    pod = plan_two(podSecurity="restricted")[0]
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    for container in (*pod["spec"]["initContainers"], *pod["spec"]["containers"]):
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert environment(pod)["BATCHAI_LAUNCH_SSH_PORT"] == "2323"
+
+
+def test_a_second_attempt_finds_the_output_of_the_first() -> None:
+    outputs = [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}]
+    env = environment(plan(outputDirectories=outputs))
+    assert env["AZ_BATCHAI_PREV_OUTPUT_MODEL"] == env["AZ_BATCHAI_OUTPUT_MODEL"]
+    assert environment(plan_two(outputDirectories=outputs)[0])["AZ_BATCHAI_PREV_OUTPUT_MODEL"] == ""
+
+
+def test_surroundings_belong_to_the_job() -> None:
+    subject = job(nodeCount=2)
+    secret = peers.ssh_secret(subject, bytes(range(32)))
+    for made in (peers.service(subject), secret, peers.shared_claim(subject, "nfs")):
+        assert made["metadata"]["ownerReferences"][0]["uid"] == UID
+    private = base64.b64decode(secret["data"]["id"])
+    # Dropbear's format: type, then seed and public key.
+    assert private[:15] == b"\x00\x00\x00\x0bssh-ed25519"
+    assert private[19:51] == bytes(range(32))
+    key_type, blob = base64.b64decode(secret["data"]["id.pub"]).split()
+    assert key_type == b"ssh-ed25519"
+    assert base64.b64decode(blob)[-32:] == private[51:]

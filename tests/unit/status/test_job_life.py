@@ -20,8 +20,15 @@ def running_job(**status: Any):
     )
 
 
-def observe(subject, *pods, failures=None, now=NOW):
-    return life.observed(subject, dict(enumerate(pods)), expected=1, mount_failures=failures or {}, now=now)
+def observe(subject, *pods, failures=None, dead_nodes=(), now=NOW):
+    return life.observed(
+        subject,
+        dict(enumerate(pods)),
+        expected=subject.spec.node_count,
+        mount_failures=failures or {},
+        dead_nodes=dead_nodes,
+        now=now,
+    )
 
 
 def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]:
@@ -178,7 +185,7 @@ def test_each_fault_makes_the_next_attempt_wait_longer() -> None:
 
 
 def test_the_last_attempt_is_not_repeated() -> None:
-    step = observe(running_job(attempt=life.MAX_ATTEMPTS), pod_raw(phase="Failed", reason="Evicted"))
+    step = observe(running_job(attempt=4), pod_raw(phase="Failed", reason="Evicted"))
     assert step.status.execution_state == "failed"
 
 
@@ -227,3 +234,114 @@ def test_assignment_begins_the_next_attempt() -> None:
     assert status.queue_position is None
     assert status.execution_info is not None
     assert status.execution_info.start_time == NOW
+
+
+# --- several nodes ------------------------------------------------------------------------------------------------
+
+
+def two_nodes(**spec: Any):
+    return job(
+        nodeCount=2,
+        status={
+            "executionState": "running",
+            "attempt": 1,
+            "nodes": ["n1", "n2"],
+            "attempts": [{"number": 1, "nodes": ["n1", "n2"], "startTime": "2026-05-04T03:01:30Z"}],
+        },
+        **spec,
+    )
+
+
+def failed(index: int, code: int, message: str, **more: Any) -> dict[str, Any]:
+    end = {"exitCode": code, "reason": "Error", "message": message, "finishedAt": "2026-05-04T03:02:00Z"}
+    return pod_raw(index, phase="Failed", terminated=end | more)
+
+
+def details(step: life.Step) -> dict[str, str]:
+    info = step.status.execution_info
+    assert info is not None
+    assert info.errors is not None
+    return {detail.name: detail.value for detail in info.errors[0].details or []}
+
+
+def test_a_rank_that_fails_is_named_with_its_node_and_last_words() -> None:
+    worker = failed(1, 3, "phase=toolkit exit=3 node=n2 process=rank 1\nboom")
+    first = observe(two_nodes(), pod_raw(running=True), worker)
+    assert (first.status.execution_state, first.look_again) == ("running", life.SETTLING)
+    step = observe(two_nodes(), pod_raw(running=True), worker, now=NOW + life.SETTLING)
+    assert step.status.execution_state == "failed"
+    assert step.status.execution_info is not None
+    assert step.status.execution_info.exit_code == 3
+    assert details(step) == {"Process": "rank 1", "Node": "n2", "Info": "boom"}
+
+
+def test_the_master_knows_the_first_failure() -> None:
+    told = failed(0, 3, "phase=toolkit exit=3 node=n2 process=rank 1\nboom")
+    other = failed(1, 1, "phase=toolkit exit=1 node=n2 process=rank 2\nconnection reset")
+    step = observe(two_nodes(), told, other, now=NOW + life.SETTLING)
+    assert details(step)["Process"] == "rank 1"
+
+
+def test_mpi_ranks_name_themselves_on_stderr() -> None:
+    text = "Traceback\nbatchai: rank 5 on node n2 ended with exit code 3\nmpirun: something happened"
+    step = observe(two_nodes(), failed(0, 3, f"phase=toolkit exit=3 node=n1 process=mpirun\n{text}"), pod_raw(1))
+    late = observe(two_nodes(), failed(0, 3, f"phase=toolkit exit=3 node=n1 process=mpirun\n{text}"), now=NOW)
+    assert step.status.execution_state == "running"
+    assert (details(late)["Process"], details(late)["Node"]) == ("rank 5", "n2")
+
+
+def test_the_fault_of_a_node_explains_the_failures_of_the_others() -> None:
+    evicted = pod_raw(1, phase="Failed", reason="Evicted", message="low on memory")
+    step = observe(two_nodes(), failed(0, 1, "phase=toolkit exit=1 node=n1\nconnection reset"), evicted)
+    assert step.status.execution_state == "queued"
+    assert step.status.attempts is not None
+    (attempt,) = step.status.attempts
+    assert (attempt.reason, attempt.message, attempt.end_time) == ("NodeLost", "low on memory", NOW)
+
+
+def test_a_pod_given_up_on_a_dead_node_is_lost() -> None:
+    gone = pod_raw(1, phase="Running", running=True)
+    gone["metadata"]["deletionTimestamp"] = "2026-05-04T03:01:00Z"
+    alive = observe(two_nodes(), pod_raw(running=True), gone)
+    assert alive.status.execution_state == "running"
+    step = observe(two_nodes(), pod_raw(running=True), gone, dead_nodes=["n2"])
+    assert step.status.execution_state == "queued"
+    assert step.stop_pods
+
+
+def test_nodes_that_do_not_find_each_other_try_again() -> None:
+    message = "phase=peers exit=124 node=n1\nafter 600 s the job still waits for n2"
+    step = observe(two_nodes(), failed(0, 124, message), pod_raw(1))
+    assert step.status.execution_state == "queued"
+    assert step.status.waiting is not None
+    assert step.status.waiting.reason == "NodesUnreachable"
+
+
+def test_an_end_of_a_node_without_failure_is_no_end_of_the_job() -> None:
+    step = observe(two_nodes(), pod_raw(running=True), pod_raw(1, phase="Succeeded", terminated={"exitCode": 0}))
+    assert step.status.execution_state == "running"
+
+
+# --- retry --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "state"), [(75, "queued"), (3, "succeeded"), (4, "failed"), (5, "failed")])
+def test_exit_codes_may_mean_something(code: int, state: str) -> None:
+    rules = [
+        {"exitCodes": [75], "action": "retry"},
+        {"exitCodes": [3], "action": "succeed"},
+        {"exitCodes": [4, 75], "action": "fail"},
+    ]
+    subject = job(retryPolicy={"rules": rules}, status={"executionState": "running", "attempt": 1, "nodes": ["n1"]})
+    step = observe(subject, ended(code))
+    assert step.status.execution_state == state
+
+
+def test_the_limit_of_attempts_is_the_jobs() -> None:
+    subject = job(retryPolicy={"limit": 0}, status={"executionState": "running", "attempt": 1, "nodes": ["n1"]})
+    assert observe(subject, pod_raw(phase="Failed", reason="Evicted")).status.execution_state == "failed"
+
+
+def test_waits_between_attempts_have_an_end() -> None:
+    subject = job(status={"attempt": 60, "executionStateTransitionTime": "2026-05-04T03:00:00Z"})
+    assert life.retry_at(subject) == NOW.replace(minute=5, second=0)

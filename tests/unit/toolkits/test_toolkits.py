@@ -7,15 +7,20 @@ import pytest
 from tests.unit.builders import job
 
 from batchai.errors import SpecError
-from batchai.toolkits import TOOLKITS, Launch, launch
+from batchai.toolkits import TOOLKITS, Allocation, Launch, launch
 
 SCRIPT = {"pythonScriptFilePath": "$S/train.py", "commandLineArgs": "--lr $LR 'a b'"}
 PYTHON = "python \"$S/train.py\" --lr $LR 'a b'"
-MPIRUN = "mpirun --allow-run-as-root --oversubscribe -np"
+MPIRUN = "batchai-mpirun -np"
+HOSTS = ("train-1-0.batchai-train", "train-1-1.batchai-train", "train-1-2.batchai-train")
 
 
 def one_node(**spec: Any) -> Launch:
-    return launch(job(**spec).spec, ["host"])
+    return launch(job(**spec).spec, Allocation(("host",)))
+
+
+def on(count: int, *, gpus: int = 0, shared: bool = True, **spec: Any) -> Launch:
+    return launch(job(**spec, nodeCount=count).spec, Allocation(HOSTS[:count], gpus, shared))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,7 @@ def test_pytorch_processes_find_each_other() -> None:
         "RANK": "1",
         "LOCAL_RANK": "1",
         "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "host",
         "MASTER_PORT": "23456",
     }
@@ -112,12 +118,91 @@ def test_tensorflow_with_parameter_server() -> None:
             {"tensorFlowSettings": {"pythonScriptFilePath": "x.py", "parameterServerCount": 2}},
             "parameterServerCount",
         ),
-        ({"customToolkitSettings": {"commandLine": "x"}, "nodeCount": 2}, "nodeCount"),
     ],
 )
 def test_shapes_that_cannot_run(settings: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError, match=field):
         one_node(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "command", "slots"),
+    [
+        ({"cntkSettings": SCRIPT}, f"{MPIRUN} 2 {PYTHON}", (1, 1)),
+        ({"cntkSettings": SCRIPT | {"processCount": 4}}, f"{MPIRUN} 4 {PYTHON}", (2, 2)),
+        ({"cntkSettings": SCRIPT | {"processCount": 1}}, PYTHON, (1, 1)),
+        ({"cntkSettings": {"configFilePath": "x.cntk"}}, f'{MPIRUN} 2 cntk configFile="x.cntk"', (1, 1)),
+        ({"caffeSettings": {"configFilePath": "s"}}, f'{MPIRUN} 2 caffe train --solver="s"', (1, 1)),
+        ({"chainerSettings": SCRIPT}, f"{MPIRUN} 2 {PYTHON}", (1, 1)),
+        ({"horovodSettings": SCRIPT | {"processCount": 3}}, f"{MPIRUN} 3 {PYTHON}", (2, 1)),
+        ({"customMpiSettings": {"commandLine": "x"}}, f"{MPIRUN} 2 sh -c x", (1, 1)),
+        ({"customToolkitSettings": {"commandLine": "x"}}, "x", (1, 1)),
+        ({"pyTorchSettings": SCRIPT | {"communicationBackend": "mpi"}}, f"{MPIRUN} 2 {PYTHON}", (1, 1)),
+    ],
+)
+def test_master_driven_toolkits_on_two_nodes(settings: dict[str, Any], command: str, slots: tuple[int, ...]) -> None:
+    found = on(2, **settings)
+    assert [[process.command for process in node] for node in found.nodes] == [[command], []]
+    assert found.slots == slots
+    if command.startswith(MPIRUN):
+        assert found.environment.items() >= {"MASTER_ADDR": HOSTS[0], "MASTER_PORT": "23456"}.items()
+
+
+def test_a_custom_toolkit_may_start_a_process_per_gpu() -> None:
+    assert on(2, gpus=4, customToolkitSettings={"commandLine": "x"}).slots == (4, 4)
+
+
+def test_caffe2_on_two_nodes() -> None:
+    found = on(2, caffe2Settings=SCRIPT)
+    assert [[process.stdout for process in node] for node in found.nodes] == [["stdout-0.txt"], ["stdout-1.txt"]]
+    with pytest.raises(SpecError, match="sharedTempStorageClass"):
+        on(2, shared=False, caffe2Settings=SCRIPT)
+
+
+def test_pytorch_ranks_are_counted_node_by_node() -> None:
+    found = on(2, pyTorchSettings=SCRIPT | {"communicationBackend": "gloo", "processCount": 3})
+    ranks = [[(p.environment["RANK"], p.environment["LOCAL_RANK"]) for p in node] for node in found.nodes]
+    assert ranks == [[("0", "0"), ("1", "1")], [("2", "0")]]
+    last = found.nodes[1][0]
+    assert (last.title, last.stdout, last.environment["MASTER_ADDR"]) == ("rank 2", "stdout-2.txt", HOSTS[0])
+    assert last.environment["AZ_BATCHAI_PYTORCH_INIT_METHOD"] == "file://$AZ_BATCHAI_SHARED_JOB_TEMP/pytorch-init"
+
+
+def test_gloo_without_a_shared_directory_meets_at_the_master() -> None:
+    found = on(2, shared=False, pyTorchSettings=SCRIPT | {"communicationBackend": "gloo"})
+    assert found.nodes[1][0].environment["AZ_BATCHAI_PYTORCH_INIT_METHOD"] == f"tcp://{HOSTS[0]}:23456"
+
+
+def test_pytorch_leaves_no_node_without_a_process() -> None:
+    with pytest.raises(SpecError, match="processCount"):
+        on(3, pyTorchSettings=SCRIPT | {"communicationBackend": "tcp", "processCount": 2})
+
+
+def test_tensorflow_on_three_nodes_is_the_example_of_the_reference() -> None:
+    found = on(3, tensorFlowSettings={"pythonScriptFilePath": "x.py"})
+    assert found.environment["AZ_BATCHAI_PS_HOSTS"] == f"{HOSTS[0]}:2222"
+    assert found.environment["AZ_BATCHAI_WORKER_HOSTS"] == f"{HOSTS[0]}:2223,{HOSTS[1]}:2222,{HOSTS[2]}:2222"
+    titles = [[(process.title, process.serves) for process in node] for node in found.nodes]
+    assert titles == [[("worker 0", False), ("parameter server 0", True)], [("worker 1", False)], [("worker 2", False)]]
+
+
+def test_tensorflow_with_a_chief() -> None:
+    found = on(2, tensorFlowSettings={"pythonScriptFilePath": "x.py", "chief": True})
+    master, worker = (json.loads(node[0].environment["TF_CONFIG"]) for node in found.nodes)
+    assert master["cluster"] == {
+        "chief": [f"{HOSTS[0]}:2223"],
+        "ps": [f"{HOSTS[0]}:2222"],
+        "worker": [f"{HOSTS[1]}:2222"],
+    }
+    assert (master["task"], worker["task"]) == ({"type": "chief", "index": 0}, {"type": "worker", "index": 0})
+    assert found.nodes[1][0].environment["AZ_BATCHAI_TASK_INDEX"] == "1"
+
+
+def test_tensorflow_workers_need_gpus() -> None:
+    settings = {"pythonScriptFilePath": "x.py", "workerCount": 5}
+    assert on(2, tensorFlowSettings=settings)
+    with pytest.raises(SpecError, match="workerCount"):
+        on(2, gpus=2, tensorFlowSettings=settings)
 
 
 def test_every_toolkit_of_the_service_is_registered() -> None:
