@@ -35,7 +35,7 @@ lint: venv ## ruff, mypy, import-linter, shellcheck, go vet, drift of generated 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	git ls-files -z '*.sh' launcher/launch launcher/install | xargs -0 shellcheck -x
+	git ls-files -z '*.sh' launcher/launch launcher/install launcher/peers launcher/session launcher/shell launcher/bashrc 'launcher/bin/*' | xargs -0 shellcheck -x
 	cd tests/kind/pause && go vet ./...
 	cd tests/kind/localkube && go vet -trimpath ./... # the same flags as its build, so that the cache serves both
 	$(BIN)/python -m batchai.api.generate --check
@@ -51,6 +51,7 @@ unit: venv ## Unit and property tests
 
 .PHONY: e2e
 e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
+	tests/kind/images.sh ash bare mpi torch tensorflow
 	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 $(if $(T),-k "$(T)")
 
 .PHONY: cluster

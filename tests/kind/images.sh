@@ -4,6 +4,7 @@ set -euo pipefail
 # shellcheck source=tests/kind/env.sh
 source "$(dirname "$0")/env.sh"
 here=$repository/tests/kind
+nodes=worker # those that are given images
 
 main() {
   lock images
@@ -23,6 +24,8 @@ cntk() {
   image batchai/cntk:2.7-cpu trainer-image/Dockerfile trainer-image python:3.6-slim-bullseye trainer-image/Dockerfile
 }
 
+ash() { test_image ash; }
+bare() { test_image bare; }
 mpi() { test_image mpi; }
 torch() { test_image torch; }
 tensorflow() { test_image tensorflow; }
@@ -33,7 +36,11 @@ test_image() {
   image "batchai-test/$1:dev" "$context/Dockerfile" "$context" debian:bookworm-slim "$context"
 }
 
-azure() { image batchai-test/azure:dev tests/azure/Dockerfile tests/azure debian:bookworm-slim tests/azure; }
+azure() {
+  nodes=. # Azure itself runs beside the control plane
+  image batchai-test/azure:dev tests/azure/Dockerfile tests/azure debian:bookworm-slim tests/azure
+  nodes=worker
+}
 
 # image TAG DOCKERFILE CONTEXT BASE INPUT…
 image() {
@@ -53,11 +60,11 @@ image() {
   load "$tag"
 }
 
-# Into every worker whose image of that tag is another one.
+# Into every node of interest whose image of that tag is another one.
 load() {
   local tag=$1 id node lacking=()
   id=$(docker image inspect --format '{{.Id}}' "$tag")
-  for node in $(kind get nodes --name "$CLUSTER" 2>/dev/null | grep worker); do
+  for node in $(kind get nodes --name "$CLUSTER" 2>/dev/null | grep "$nodes"); do
     [ "$(docker exec "$node" cat "/kind/images/$(note "$tag")" 2>/dev/null)" = "$id" ] || lacking+=("$node")
   done
   [ ${#lacking[@]} -gt 0 ] || return 0

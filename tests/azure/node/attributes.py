@@ -165,6 +165,8 @@ class Wanted:
     namespace: str
     read_only: bool
     folder: str = ""
+    modes: tuple[int, int] = (0o777, 0o777)
+    """What every file and every directory of a share is shown with."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,10 @@ def _file(driver: str, attributes: Mapping[str, str], namespace: str) -> Wanted:
     for option in options:
         if option in {"bind", "rbind"}:
             raise Rejected("INVALID_ARGUMENT", f"mountOptions {option} is not allowed in inline volume")
-    return Wanted(driver, share, attributes["secretname"], namespace, "ro" in options, attributes.get("foldername", ""))
+    values = dict(option.split("=", 1) for option in options if "=" in option)
+    modes = int(values.get("file_mode", "0777"), 8), int(values.get("dir_mode", "0777"), 8)
+    folder = attributes.get("foldername", "")
+    return Wanted(driver, share, attributes["secretname"], namespace, "ro" in options, folder, modes)
 
 
 def _blob(driver: str, attributes: Mapping[str, str], namespace: str) -> Wanted:

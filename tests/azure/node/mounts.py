@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -56,6 +57,7 @@ class Mounter:
         source = _SHARES / wanted.name / wanted.folder
         if not source.is_dir():
             raise _failed_file(server, target, _ERROR_2)
+        _show_with(source, wanted.modes[1])
         if wanted.read_only:
             _bind_read_only(source, target)
         else:
@@ -88,6 +90,14 @@ class Mounter:
                 raise _failed_blob("the mount process ended")
             time.sleep(0.1)
         self._processes[str(target)] = process
+
+
+def _show_with(share: Path, mode: int) -> None:
+    """SMB shows everything with the mount's modes; here new directories and files get them by inheritance."""
+    share.chmod(mode)
+    entries = ((0x01, mode >> 6), (0x04, mode >> 3), (0x20, mode))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits & 7, 0xFFFFFFFF) for tag, bits in entries)
+    os.setxattr(share, "system.posix_acl_default", acl)
 
 
 def _bind_read_only(source: Path, target: Path) -> None:
