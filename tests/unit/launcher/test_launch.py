@@ -70,7 +70,7 @@ def launcher(tmp_path: Path) -> Launcher:
     image = tmp_path / "image"
     shutil.copytree(ROOT / "launcher", image)
     shutil.copy(BUSYBOX, image / "busybox")
-    # One node needs neither: tini is the container's, ssh for several nodes (tests/e2e/test_launcher.py).
+    # One node needs neither: tini is the container's, ssh for several nodes (tests/e2e/test_nodes.py).
     for absent in ("tini", "dropbearmulti"):
         (image / absent).touch()
     subprocess.run([BUSYBOX, "sh", image / "install", tmp_path / "bundle"], check=True)
