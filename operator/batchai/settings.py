@@ -11,6 +11,7 @@ class Settings:
 
     launcher_image: the image that the init container of every job copies the launcher from.
     default_images: settings field of a toolkit → image of jobs without containerSettings; "*" for the others.
+    cluster_domain: the domain of Services' names.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
     workers: reconciles at the same time. resync_seconds: how often everything that is not finished is looked
     at without a reason.
@@ -20,12 +21,14 @@ class Settings:
     default_images: Mapping[str, str]
     namespace: str
     identity: str
+    cluster_domain: str = "cluster.local"
     workers: int = 16
     resync_seconds: float = 600.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME.
+        """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
+        and BATCHAI_CLUSTER_DOMAIN if it is there.
 
         Raises KeyError naming the variable if one is missing.
         """
@@ -37,4 +40,5 @@ class Settings:
             },
             namespace=environment["POD_NAMESPACE"],
             identity=environment["POD_NAME"],
+            cluster_domain=environment.get("BATCHAI_CLUSTER_DOMAIN", cls.cluster_domain),
         )

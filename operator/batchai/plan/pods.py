@@ -75,7 +75,13 @@ def needs_shared_claim(job: Job, identity: JobIdentity, cluster: ClusterSpec) ->
 
 
 def job_pods(
-    job: Job, identity: JobIdentity, attempt: Attempt, *, cluster: ClusterSpec, images: Images
+    job: Job,
+    identity: JobIdentity,
+    attempt: Attempt,
+    *,
+    cluster: ClusterSpec,
+    images: Images,
+    cluster_domain: str = "cluster.local",
 ) -> list[dict[str, Any]]:
     """The pods of an attempt, master first. Raises SpecError as `check` does, and for what its nodes cannot do."""
     several = len(attempt.nodes) > 1
@@ -101,6 +107,7 @@ def job_pods(
                 temp=identity.temp,
                 claim=claim,
                 images=images,
+                cluster_domain=cluster_domain,
                 environment={
                     **variables,
                     **launch.environment,
@@ -160,6 +167,7 @@ def _pod_spec(
     temp: str,
     claim: bool,
     images: Images,
+    cluster_domain: str,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     name, uid = job.metadata.name, job.metadata.uid
@@ -199,7 +207,7 @@ def _pod_spec(
     grace = job.spec.termination_grace_period_seconds
     pull_secret = secrets.pull_secret(job.spec)
     return {
-        **({"hostname": pod_name(name, attempt.number, index), "subdomain": service_name(name)} if several else {}),
+        **(_names(job, attempt.number, index, cluster_domain) if several else {}),
         "restartPolicy": "Never",
         "securityContext": security.pod,
         "imagePullSecrets": [{"name": pull_secret}] if pull_secret else [],
@@ -262,6 +270,16 @@ def _pod_spec(
             }
         ],
         "volumes": volumes,
+    }
+
+
+def _names(job: Job, attempt: int, index: int, cluster_domain: str) -> dict[str, Any]:
+    """A host name below the job's Service; the short ones resolve, too, because Intel MPI uses its own node's."""
+    service = service_name(job.metadata.name)
+    return {
+        "hostname": pod_name(job.metadata.name, attempt, index),
+        "subdomain": service,
+        "dnsConfig": {"searches": [f"{service}.{job.metadata.namespace}.svc.{cluster_domain}"]},
     }
 
 

@@ -138,7 +138,14 @@ class JobReconciler:
         spec = Cluster.model_validate(cluster).spec
         identity = self._stored_identity(job)
         try:
-            planned = job_pods(job, identity, attempt, cluster=spec, images=images)
+            planned = job_pods(
+                job,
+                identity,
+                attempt,
+                cluster=spec,
+                images=images,
+                cluster_domain=context.settings.cluster_domain,
+            )
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             return life.Step(life.failed(job, problem, now), stop_pods=True)

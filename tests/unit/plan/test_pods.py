@@ -146,6 +146,7 @@ def test_pods_of_two_nodes_find_each_other() -> None:
     master, worker = plan_two(jobPreparation={"commandLine": "x"})
     assert [pod["metadata"].get("finalizers") for pod in (master, worker)] == [["batchai.dev/result"], None]
     assert (worker["spec"]["hostname"], worker["spec"]["subdomain"]) == ("train-1-1", "batchai-train")
+    assert worker["spec"]["dnsConfig"] == {"searches": ["batchai-train.ns.svc.cluster.local"]}
     env = environment(worker)
     assert env["AZ_BATCH_HOST_LIST"] == "train-1-0.batchai-train,train-1-1.batchai-train"
     assert env["BATCHAI_LAUNCH_HOSTS"] == "train-1-0.batchai-train\tnode-a\ntrain-1-1.batchai-train\tnode-b"
