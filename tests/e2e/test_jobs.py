@@ -235,10 +235,20 @@ def test_images_without_shell_python_or_coreutils_work(space: Space) -> None:
 
 
 def test_what_this_version_does_not_run_is_refused_at_once(space: Space) -> None:
-    space.cluster.apply(space.manifest("wide", "true", nodeCount=2))
-    status = space.finished("wide")["status"]
+    vault = {"sourceVault": {"id": "vault"}, "secretUrl": "https://vault.example/secrets/x"}
+    space.submit("vault", "true", secrets=[{"name": "X", "valueSecretReference": vault}])
+    status = space.finished("vault")["status"]
     assert status["executionInfo"]["errors"][0]["code"] == "InvalidJob"
-    assert "nodeCount" in status["executionInfo"]["errors"][0]["message"]
+    assert "spec.secrets[0]" in status["executionInfo"]["errors"][0]["message"]
+
+
+def test_a_job_larger_than_its_cluster_is_told_so(space: Space) -> None:
+    space.submit("wide", "true", nodeCount=2)
+    space.wait_until(
+        lambda: space.job("wide").get("status", {}).get("waiting", {}).get("reason") == "ClusterTooSmall", "the reason"
+    )
+    space.terminate("wide")
+    assert space.finished("wide")["status"]["executionInfo"]["errors"][0]["code"] == "JobTerminated"
 
 
 def test_killing_the_operator_changes_nothing(space: Space) -> None:
