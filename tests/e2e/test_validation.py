@@ -244,6 +244,8 @@ CLUSTER_CHANGES: Object = {
     "subnet": {"id": "/s"},
     "nodeSelector": {"a": "b"},
     "tolerations": [{"operator": "Exists"}],
+    "rdmaResource": "rdma/hca",
+    "sharedTempStorageClass": "shared",
 }
 JOB_CHANGES: Object = {
     "experiment": "other",
@@ -269,6 +271,9 @@ JOB_CHANGES: Object = {
     "secrets": [SECRET],
     "constraints": {"maxWallClockTime": "P1D"},
     "terminationGracePeriodSeconds": 31,
+    "peerTimeoutSeconds": 601,
+    "podSecurity": "restricted",
+    "retryPolicy": {"limit": 4},
 }
 PATCHED = [
     Case("Experiment", "spec", IMMUTABLE, {"spec": {"workspace": "other"}}),
