@@ -136,7 +136,8 @@ def test_processes_see_their_environment_and_not_the_launchers(launcher: Launche
 
 
 def test_sigterm_reaches_every_process_and_what_it_started(launcher: Launcher) -> None:
-    child = "import signal,sys,time; signal.signal(15, lambda *a: sys.exit(print('child', flush=True))); "
+    # os.write, because the signal may come while the first print still holds the stream.
+    child = "import os,signal,time; signal.signal(15, lambda *a: (os.write(1, b'child\\n'), os._exit(0))); "
     child += "print('up', flush=True); time.sleep(30)"
     process = launcher.start(f'trap "echo parent; exit 9" TERM; {sys.executable} -c "{child}"')
     assert process.stdout is not None
