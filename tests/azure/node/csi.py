@@ -1,11 +1,12 @@
 """The CSI services of one driver name, and its registration with the kubelet."""
 
 import base64
-import json
 import os
-import ssl
+import signal
+import threading
 import urllib.error
-import urllib.request
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import csi_pb2
@@ -14,10 +15,12 @@ import grpc
 import registration_pb2
 import registration_pb2_grpc
 
+from node import api
 from node.attributes import Rejected, Wanted, credentials, wanted
 from node.mounts import Mounter
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PLUGINS = Path("/var/lib/kubelet/plugins")
+_REGISTRY = Path("/var/lib/kubelet/plugins_registry")
 
 
 class Identity(csi_pb2_grpc.IdentityServicer):
@@ -37,31 +40,47 @@ class Identity(csi_pb2_grpc.IdentityServicer):
 
 
 class Node(csi_pb2_grpc.NodeServicer):
-    """Mounts for the pods of this node."""
+    """Volumes for the pods of this node; a driver says how they come and go."""
 
-    def __init__(self, driver: str, node: str, mounter: Mounter) -> None:
-        self._driver = driver
-        self._node = node
-        self._mounter = mounter
+    def publish(self, request: csi_pb2.PublishRequest) -> None:
+        """Mounts at the request's target. Raises Rejected; is called again for a volume that is there."""
+        raise NotImplementedError
+
+    def unpublish(self, target: Path) -> None:
+        """Unmounts what is there and removes the folder; nothing there is fine."""
+        raise NotImplementedError
 
     def NodeGetInfo(self, request, context):
-        return csi_pb2.NodeInfo(node_id=self._node)
+        return csi_pb2.NodeInfo(node_id=os.environ["NODE_NAME"])
 
     def NodeGetCapabilities(self, request, context):
         return csi_pb2.Nothing()
 
     def NodePublishVolume(self, request, context):
         try:
-            mount = wanted(self._driver, request.volume_context)
-            given = credentials(_secret(mount), mount)
-            self._mounter.mount(mount, given, Path(request.target_path))
+            self.publish(request)
         except Rejected as rejected:
             context.abort(getattr(grpc.StatusCode, rejected.code), rejected.message)
         return csi_pb2.Nothing()
 
     def NodeUnpublishVolume(self, request, context):
-        self._mounter.unmount(Path(request.target_path))
+        self.unpublish(Path(request.target_path))
         return csi_pb2.Nothing()
+
+
+class StorageNode(Node):
+    """Mounts Azure storage."""
+
+    def __init__(self, driver: str, mounter: Mounter) -> None:
+        self._driver = driver
+        self._mounter = mounter
+
+    def publish(self, request: csi_pb2.PublishRequest) -> None:
+        mount = wanted(self._driver, request.volume_context)
+        self._mounter.mount(mount, credentials(_secret(mount), mount), Path(request.target_path))
+
+    def unpublish(self, target: Path) -> None:
+        self._mounter.unmount(target)
 
 
 class Registration(registration_pb2_grpc.RegistrationServicer):
@@ -84,17 +103,57 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         return registration_pb2.RegistrationStatusResponse()
 
 
+def serve(drivers: Mapping[str, Node]) -> None:
+    """Serves drivers by their names, registered with the kubelet, until a signal."""
+    servers = [server for driver, node in drivers.items() for server in _start(driver, node)]
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait()
+    for server in servers:
+        server.stop(grace=None)
+    for driver in drivers:
+        # The kubelet forgets a driver when this goes.
+        _registration(driver).unlink(missing_ok=True)
+    # A stream that the kubelet holds would keep its thread, and so the process, for ever.
+    os._exit(0)
+
+
+def _registration(driver: str) -> Path:
+    return _REGISTRY / f"{driver}-reg.sock"
+
+
+def _start(driver: str, node: Node) -> list[grpc.Server]:
+    endpoint = _PLUGINS / driver / "csi.sock"
+    registration = Registration(driver, str(endpoint))
+    return [
+        _listen(
+            endpoint,
+            (csi_pb2_grpc.add_IdentityServicer_to_server, Identity(driver)),
+            (csi_pb2_grpc.add_NodeServicer_to_server, node),
+        ),
+        _listen(
+            _registration(driver),
+            (registration_pb2_grpc.add_RegistrationServicer_to_server, registration),
+        ),
+    ]
+
+
+def _listen(path: Path, *servicers: tuple[object, object]) -> grpc.Server:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    server = grpc.server(ThreadPoolExecutor(max_workers=8))
+    for add, servicer in servicers:
+        add(servicer, server)
+    server.add_insecure_port(f"unix://{path}")
+    server.start()
+    return server
+
+
 def _secret(mount: Wanted) -> dict[str, str]:
     """The Secret's decoded data, read with the plugin's own rights in the pod's namespace."""
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    url = f"https://{host}:{port}/api/v1/namespaces/{mount.namespace}/secrets/{mount.secret}"
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {(_ACCOUNT / 'token').read_text()}"})
-    trust = ssl.create_default_context(cafile=str(_ACCOUNT / "ca.crt"))
     try:
-        with urllib.request.urlopen(request, context=trust, timeout=10) as response:
-            data = json.load(response).get("data") or {}
+        data = api.get(f"/api/v1/namespaces/{mount.namespace}/secrets/{mount.secret}").get("data") or {}
     except urllib.error.HTTPError as error:
-        error.close()
         reason = f'secrets "{mount.secret}" not found' if error.code == 404 else f"HTTP status {error.code}"
         raise Rejected("INTERNAL", f"could not get secret({mount.secret}): {reason}") from error
     return {name: base64.b64decode(value).decode() for name, value in data.items()}
