@@ -59,6 +59,11 @@ def ssh_secret_name(job: str, uid: str) -> str:
     return f"{job}-ssh-{uid[:8]}"
 
 
+def vault_name(job: str, uid: str, vault: str) -> str:
+    """What the driver is told about a Key Vault of one job, and the Secret that it keeps of it."""
+    return f"{job}-vault-{vault}-{uid[:8]}"
+
+
 def shared_claim_name(job: str, uid: str) -> str:
     """The claim for the directory that the nodes of one job share."""
     return f"{job}-shared-{uid[:8]}"

@@ -29,7 +29,8 @@ def owner(job: Job) -> dict[str, Any]:
     }
 
 
-def _metadata(job: Job, name: str) -> dict[str, Any]:
+def metadata(job: Job, name: str) -> dict[str, Any]:
+    """The metadata of everything that is made for a job besides its pods."""
     return {
         "name": name,
         "namespace": job.metadata.namespace,
@@ -43,7 +44,7 @@ def service(job: Job) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(job, service_name(job.metadata.name)),
+        "metadata": metadata(job, service_name(job.metadata.name)),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
@@ -63,7 +64,7 @@ def ssh_secret(job: Job, seed: bytes) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": _metadata(job, ssh_secret_name(job.metadata.name, job.metadata.uid)),
+        "metadata": metadata(job, ssh_secret_name(job.metadata.name, job.metadata.uid)),
         "type": "Opaque",
         "immutable": True,
         "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
@@ -75,7 +76,7 @@ def shared_claim(job: Job, storage_class: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": _metadata(job, shared_claim_name(job.metadata.name, job.metadata.uid)),
+        "metadata": metadata(job, shared_claim_name(job.metadata.name, job.metadata.uid)),
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "storageClassName": storage_class,

@@ -13,13 +13,14 @@ from batchai.api.base import Model
 from batchai.api.cluster import ClusterSpec
 from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
-from batchai.plan import secrets
+from batchai.plan import secrets, vaults
 from batchai.plan.directories import MOUNT_ROOT, JobIdentity, shared_path
 from batchai.plan.environment import job_environment
 from batchai.plan.launch import launch_environment
 from batchai.plan.mounts import Mount, job_mounts
 from batchai.plan.naming import host_name, pod_name, service_name, shared_claim_name, ssh_secret_name
 from batchai.plan.peers import owner
+from batchai.plan.vaults import VaultIdentity, provider_classes
 from batchai.toolkits import Allocation
 
 JOB_CONTAINER = "job"
@@ -58,11 +59,12 @@ def job_image(spec: JobSpec, images: Images) -> str:
     return images.defaults.get(name) or images.defaults["*"]
 
 
-def check(job: Job, identity: JobIdentity) -> None:
+def check(job: Job, identity: JobIdentity, vault_identity: VaultIdentity | None) -> None:
     """Raises SpecError for anything in the job that pods cannot be planned for, whatever nodes it gets."""
     toolkits.launch(job.spec, Allocation(hosts=(job.metadata.name,) * job.spec.node_count))
     job_mounts(job.spec.mount_volumes, identity.mount_root)
     secrets.check(job.spec)
+    provider_classes(job, vault_identity)
 
 
 def needs_shared_claim(job: Job, identity: JobIdentity, cluster: ClusterSpec) -> bool:
@@ -174,11 +176,13 @@ def _pod_spec(
     node, gpus = attempt.nodes[index], attempt.gpus
     several = len(attempt.nodes) > 1
     bundle = {"name": "launcher", "mountPath": LAUNCHER_PATH}
+    vault_volumes = vaults.volumes(job)
     volumes: list[dict[str, Any]] = [
         {"name": "launcher", "emptyDir": {}},
         {"name": "job", "emptyDir": {}},
         {"name": "mounts", "emptyDir": {}},
         *(mount.pod_volume() for mount in mounts),
+        *vault_volumes,
     ]
     volume_mounts = [
         bundle,
@@ -243,7 +247,14 @@ def _pod_spec(
                 "name": LAUNCHER_CONTAINER,
                 "image": images.launcher,
                 "command": ["/launcher/install", LAUNCHER_PATH],
-                "volumeMounts": [bundle],
+                "volumeMounts": [
+                    bundle,
+                    # The job has the values in its variables; only the driver needs the mount.
+                    *(
+                        {"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True}
+                        for volume in vault_volumes
+                    ),
+                ],
                 "securityContext": security.launcher,
                 "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
             }
@@ -263,6 +274,7 @@ def _pod_spec(
                 "env": [
                     *({"name": name, "value": _literal(value)} for name, value in environment.items()),
                     *secrets.variables(job.spec),
+                    *vaults.variables(job),
                 ],
                 "resources": {"limits": devices} if devices else {},
                 "securityContext": security.job,

@@ -1,6 +1,5 @@
 """The Secrets that a job refers to. Names and keys only: values never pass through the operator."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from batchai.api import names
@@ -11,7 +10,10 @@ from batchai.plan.mounts import secret_names
 
 
 def needed(spec: JobSpec) -> dict[str, tuple[str, ...]]:
-    """Secret name → the keys that it must have; a pull secret's keys are Kubernetes' own."""
+    """Secret name → the keys that it must have; a pull secret's keys are Kubernetes' own.
+
+    Not those that a driver makes of a Key Vault: they come with the pods (plan/vaults.py).
+    """
     secrets: dict[str, tuple[str, ...]] = dict.fromkeys(
         secret_names(spec.mount_volumes), (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY)
     )
@@ -33,7 +35,7 @@ def pull_secret(spec: JobSpec) -> str | None:
 
 
 def variables(spec: JobSpec) -> list[dict[str, Any]]:
-    """The job's secret variables as a container's env entries; the kubelet reads the values."""
+    """The variables whose values are in Secrets as a container's env entries; the kubelet reads the values."""
     return [
         {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": source.name, "key": source.key}}}
         for variable in spec.secrets or []
@@ -42,23 +44,31 @@ def variables(spec: JobSpec) -> list[dict[str, Any]]:
 
 
 def check(spec: JobSpec) -> None:
-    """Raises SpecError for references that this version does not follow."""
-    for field in _key_vault_references(spec):
-        raise SpecError(field, "this version does not read Azure Key Vaults: put the value into a Secret and name that")
-
-
-def _key_vault_references(spec: JobSpec) -> Iterator[str]:
+    """Raises SpecError for a secret that has no source, and for a source that does not serve its purpose."""
     for index, variable in enumerate(spec.secrets or []):
-        if variable.value_from is None:
-            yield f"spec.secrets[{index}]"
+        if variable.value_from is None and variable.value_secret_reference is None:
+            raise SpecError(
+                f"spec.secrets[{index}]",
+                "has no value: name a Secret in valueFrom or a vault's in valueSecretReference",
+            )
     volumes = spec.mount_volumes or MountVolumes()
-    for name, credentials in (
-        *(("azureFileShares", share.credentials) for share in volumes.azure_file_shares or []),
-        *(("azureBlobFileSystems", blob.credentials) for blob in volumes.azure_blob_file_systems or []),
+    for name, mounts in (
+        ("azureFileShares", [share.credentials for share in volumes.azure_file_shares or []]),
+        ("azureBlobFileSystems", [blob.credentials for blob in volumes.azure_blob_file_systems or []]),
     ):
-        if credentials and credentials.account_key_secret_reference and not credentials.secret_ref:
-            yield f"spec.mountVolumes.{name}[].credentials.accountKeySecretReference"
+        for index, credentials in enumerate(mounts):
+            if credentials and credentials.account_key_secret_reference and not credentials.secret_ref:
+                # For inline volumes Azure's drivers take the account from the Secret alone.
+                raise SpecError(
+                    f"spec.mountVolumes.{name}[{index}].credentials.accountKeySecretReference",
+                    "a mount's Secret has the account's name beside the key, and a Key Vault has the key alone: put "
+                    "both into a Secret and name it in credentials.secretRef",
+                )
     settings = spec.container_settings
     registry = settings.image_source_registry.credentials if settings else None
     if registry is not None and registry.secret_ref is None:
-        yield "spec.containerSettings.imageSourceRegistry.credentials"
+        raise SpecError(
+            "spec.containerSettings.imageSourceRegistry.credentials",
+            "an image is pulled with a Secret of type kubernetes.io/dockerconfigjson, which cannot be made from the "
+            "password in a Key Vault: make that Secret and name it in secretRef",
+        )

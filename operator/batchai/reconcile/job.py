@@ -10,12 +10,13 @@ from typing import Any
 from batchai.api import names
 from batchai.api.cluster import Cluster, ClusterSpec
 from batchai.api.job import TERMINAL_STATES, Job
-from batchai.errors import ConflictError, KubeApiError, SpecError
-from batchai.kube.client import CLAIMS, JOBS, PODS, SECRETS, SERVICES, Resource
+from batchai.errors import ConflictError, DependencyNotReady, KubeApiError, SpecError
+from batchai.kube.client import CLAIMS, JOBS, PODS, PROVIDER_CLASSES, SECRETS, SERVICES, Resource
 from batchai.kube.store import Object
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, job_pods, needs_shared_claim
+from batchai.plan.vaults import provider_classes
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule.ledger import ended
@@ -75,7 +76,7 @@ class JobReconciler:
             raw = context.objects.get("Job", namespace, job.metadata.name) or raw
             job = Job.model_validate(raw)
         try:
-            check(job, self._stored_identity(job))
+            check(job, self._stored_identity(job), context.settings.vault_identity)
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             await write_status(context, JOBS, raw, life.failed(job, problem, now))
@@ -138,6 +139,7 @@ class JobReconciler:
         spec = Cluster.model_validate(cluster).spec
         identity = self._stored_identity(job)
         try:
+            vaults = provider_classes(job, context.settings.vault_identity)
             planned = job_pods(
                 job,
                 identity,
@@ -150,17 +152,35 @@ class JobReconciler:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             return life.Step(life.failed(job, problem, now), stop_pods=True)
         try:
+            if not pods:
+                await self._create_provider_classes(vaults)
             if len(planned) > 1 and not pods:
                 await self._create_surroundings(job, identity, spec)
             for index, pod in enumerate(planned):
                 if index not in pods:
                     await self._create(PODS, pod)
+        except DependencyNotReady as missing:
+            return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         except KubeApiError as error:
             if error.status not in _REFUSED:
                 raise
             text = "What the job needs was refused by the Kubernetes API"
             return life.blocked(job, Problem("FailedStartingContainer", text, {"Info": str(error)}), now)
         return None
+
+    async def _create_provider_classes(self, bodies: Iterable[dict[str, Any]]) -> None:
+        """What the driver of Key Vaults is told. Raises DependencyNotReady where the cluster knows no such driver."""
+        try:
+            for body in bodies:
+                await self._create(PROVIDER_CLASSES, body)
+        except KubeApiError as error:
+            if not error.not_found:
+                raise
+            raise DependencyNotReady(
+                "KeyVaultDriverMissing",
+                "The cluster has no SecretProviderClasses, so nothing in it reads Key Vaults: ask its administrator to "
+                "install the Secrets Store CSI driver with the Azure provider",
+            ) from None
 
     async def _create_surroundings(self, job: Job, identity: JobIdentity, cluster: ClusterSpec) -> None:
         """What the pods of several nodes need besides themselves; it is there before them."""

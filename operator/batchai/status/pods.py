@@ -12,6 +12,7 @@ from typing import Any
 
 from batchai.plan.mounts import BLOB_VOLUME, FILE_VOLUME
 from batchai.plan.pods import JOB_CONTAINER
+from batchai.plan.vaults import VAULT_VOLUME
 
 PodObject = Mapping[str, Any]
 
@@ -205,6 +206,8 @@ def _init_problem(pod: PodObject) -> Problem | None:
 
 
 def _mount_problem(message: str) -> Problem:
+    if f'"{VAULT_VOLUME}-' in message:
+        return Problem("KeyVaultError", "The secrets of an Azure Key Vault could not be read", {"Info": message})
     kind = "Azure storage"
     code = "InternalError"
     if f'"{FILE_VOLUME}-' in message:

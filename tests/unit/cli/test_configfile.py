@@ -132,14 +132,22 @@ def test_an_inline_key_never_reaches_the_spec(job_json: Any) -> None:
 
 def test_references_stay(job_json: Any) -> None:
     vault = {"sourceVault": {"id": "/v"}, "secretUrl": "https://v/secrets/k"}
+    registry = {"image": "acr.example/x", "credentials": {"username": "me", "passwordSecretReference": vault}}
     blob = {"accountName": "other", "containerName": "data"}
+    share = {"accountName": "other", "azureFileUrl": "https://other.file.core.windows.net/s"}
     mounted = [
         {**blob, "relativeMountPath": "a", "credentials": {"accountKeySecretReference": vault}},
         {**blob, "relativeMountPath": "b", "credentials": {"secretRef": {"name": "mine"}}},
     ]
-    file = read(job_json(mountVolumes={"azureBlobFileSystems": mounted}))
+    shares = [{**share, "relativeMountPath": "c", "credentials": {"accountKeySecretReference": vault}}]
+    volumes = {"azureBlobFileSystems": mounted, "azureFileShares": shares}
+    variables = [{"name": "K", "valueSecretReference": vault}]
+    settings = {"imageSourceRegistry": registry}
+    file = read(job_json(mountVolumes=volumes, secrets=variables, containerSettings=settings))
     assert file.keys == {}
-    assert spec(file)["mountVolumes"]["azureBlobFileSystems"] == mounted
+    assert file.secrets("j", "ns") == []
+    made = spec(file)
+    assert (made["mountVolumes"], made["secrets"], made["containerSettings"]) == (volumes, variables, settings)
 
 
 def test_secret_values_become_references(job_json: Any) -> None:

@@ -13,7 +13,6 @@ from batchai.plan.pods import Attempt, Images, check, job_pods, memory_quantity
 from batchai.plan.secrets import needed
 
 IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
-KEY_VAULT = {"sourceVault": {"id": "v"}, "secretUrl": "https://v/s"}
 IMAGES = Images("launcher:1", {"cntkSettings": "cntk:1", "*": "base:1"})
 CLUSTER = ClusterSpec.model_validate(
     {"workspace": "w", "vmSize": "Standard_NC6", "tolerations": [{"key": "sku", "value": "gpu"}]}
@@ -133,13 +132,13 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
-        ({"secrets": [{"name": "X", "valueSecretReference": KEY_VAULT}]}, r"secrets\[0\]"),
+        ({"secrets": [{"name": "X"}]}, r"secrets\[0\]"),
         ({"pyTorchSettings": {"pythonScriptFilePath": "x.py", "processCount": 2}}, "communicationBackend"),
     ],
 )
 def test_what_this_version_does_not_run_is_refused(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError, match=field):
-        check(job(**spec), IDENTITY)
+        check(job(**spec), IDENTITY, None)
 
 
 def test_pods_of_two_nodes_find_each_other() -> None:

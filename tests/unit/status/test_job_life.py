@@ -88,7 +88,12 @@ def test_image_problem_fails_after_the_grace_with_the_runtime_text() -> None:
 
 @pytest.mark.parametrize(
     ("volume", "code"),
-    [("azurefile-0", "AZFMountError"), ("blobfs-1", "BFSMountError"), ("x", "InternalError")],
+    [
+        ("azurefile-0", "AZFMountError"),
+        ("blobfs-1", "BFSMountError"),
+        ("vault-0", "KeyVaultError"),
+        ("x", "InternalError"),
+    ],
 )
 def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None:
     failure = f'MountVolume.SetUp failed for volume "{volume}" : rpc error: code = Internal desc = no such share'
