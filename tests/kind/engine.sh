@@ -18,8 +18,12 @@ lacks_sys_resource() { (((0x$(awk '/^CapEff/ {print $2}' /proc/self/status) & 1 
 
 up() {
   # An engine of our own that was killed leaves its socket: then it is started again, whatever else answers.
-  if [ -z "${DOCKER_HOST:-}" ] || [ -n "$(own_pid)" ]; then
+  if [ ! -S "$engine/docker.sock" ]; then
     answers && return
+  elif [ -n "$(own_pid)" ]; then
+    # A busy machine answers late: what lives is not replaced.
+    wait_for 120 "an answer of dockerd (its log: $engine/log)" answers
+    return
   fi
   "$here/require.sh" engine
   [ "$(id -u)" = 0 ] || fail "no Docker engine answers; start one, or run this as root so that it starts its own"
