@@ -1,9 +1,11 @@
 """What an installation can choose, read from the environment once at start."""
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from batchai.errors import SpecError
 from batchai.plan.vaults import VaultIdentity
 
 
@@ -13,7 +15,10 @@ class Settings:
 
     launcher_image: the image that the init container of every job copies the launcher from.
     default_images: settings field of a toolkit → image of jobs without containerSettings; "*" for the others.
+    vm_images: offer of a Cluster's VM image, in lower case → what goes before default_images on that Cluster.
     cluster_domain: the domain of Services' names. vault_identity: who reads Azure Key Vaults; None: nobody.
+    placeholder_image: an image that does nothing, of the pods that ask an autoscaler for nodes.
+    clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
     workers: reconciles at the same time. resync_seconds: how often everything that is not finished is looked
     at without a reason.
@@ -25,15 +30,19 @@ class Settings:
     identity: str
     cluster_domain: str = "cluster.local"
     vault_identity: VaultIdentity | None = None
+    vm_images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    placeholder_image: str = "registry.k8s.io/pause:3.10"
+    clusters_per_namespace: int | None = None
     workers: int = 16
     resync_seconds: float = 600.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
-        and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID and BATCHAI_KEY_VAULT_CLIENT_ID.
+        and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
+        BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE and BATCHAI_CLUSTERS_PER_NAMESPACE.
 
-        Raises KeyError naming the variable if one is missing.
+        Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
         """
         tenant = environment.get("BATCHAI_KEY_VAULT_TENANT_ID")
         client = environment.get("BATCHAI_KEY_VAULT_CLIENT_ID")
@@ -47,4 +56,26 @@ class Settings:
             identity=environment["POD_NAME"],
             cluster_domain=environment.get("BATCHAI_CLUSTER_DOMAIN", cls.cluster_domain),
             vault_identity=VaultIdentity(tenant, client) if tenant and client else None,
+            placeholder_image=environment.get("BATCHAI_PLACEHOLDER_IMAGE", cls.placeholder_image),
+            clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
+            vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
         )
+
+
+def _number(name: str, environment: Mapping[str, str]) -> int | None:
+    text = environment.get(name, "")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise SpecError(name, f"'{text}' is not a number")
+    return int(text)
+
+
+def _vm_images(name: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    try:
+        images = json.loads(environment.get(name) or "{}")
+        return {offer.lower(): {**toolkits} for offer, toolkits in images.items()}
+    except (ValueError, AttributeError, TypeError):
+        raise SpecError(
+            name, 'must be JSON such as {"linux-data-science-vm-ubuntu": {"cntkSettings": "<image>", "*": "<image>"}}'
+        ) from None

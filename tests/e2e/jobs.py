@@ -75,16 +75,31 @@ class Space:
         self.namespace = name
 
     def make(self, nodes: int = 1) -> None:
+        """The namespace with everything; `nodes` of the cluster nc6."""
         self.storage.files.create_share(self.namespace)
         self.storage.blobs.create_container(self.namespace)
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
         self.make_secret(f"batchai-storage-{self.storage.account}")
-        manual = {"manual": {"targetNodeCount": nodes}}
         self.cluster.apply(
-            self.resource("Workspace", "work", {}),
-            self.resource("Experiment", "exp", {"workspace": "work"}),
-            self.resource("Cluster", "nc6", {"workspace": "work", "vmSize": "STANDARD_NC6", "scaleSettings": manual}),
+            self.resource("Workspace", "work", {}), self.resource("Experiment", "exp", {"workspace": "work"})
         )
+        self.make_cluster("nc6", {"manual": {"targetNodeCount": nodes}})
+
+    def make_cluster(self, name: str, scale: dict[str, Any], **spec: Any) -> None:
+        given = {"workspace": "work", "vmSize": "STANDARD_NC6", "scaleSettings": scale, **spec}
+        self.cluster.apply(self.resource("Cluster", name, given))
+
+    def scale(self, name: str, **settings: Any) -> None:
+        """Sets a cluster's manual or autoScale settings, in the place of the other."""
+        both = {"manual": None, "autoScale": None, **settings}
+        body = json.dumps({"spec": {"scaleSettings": both}})
+        self.cluster.kubectl("patch", "bcluster", name, "-n", self.namespace, "--type", "merge", "-p", body)
+
+    def counts(self, name: str) -> dict[str, int]:
+        """State → nodes of a cluster in it, and `total`."""
+        status = self.cluster.get("bcluster", name, self.namespace).get("status", {})
+        states = {key.removesuffix("NodeCount"): value for key, value in status.get("nodeStateCounts", {}).items()}
+        return {**states, "total": status.get("currentNodeCount", -1)}
 
     def remove(self) -> None:
         self.cluster.kubectl("delete", "namespace", self.namespace, "--timeout=120s")

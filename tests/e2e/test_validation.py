@@ -246,6 +246,7 @@ CLUSTER_CHANGES: Object = {
     "tolerations": [{"operator": "Exists"}],
     "rdmaResource": "rdma/hca",
     "sharedTempStorageClass": "shared",
+    "nodeProvisioning": "none",
 }
 JOB_CHANGES: Object = {
     "experiment": "other",

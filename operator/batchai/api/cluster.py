@@ -38,7 +38,14 @@ class AutoScaleSettings(Model):
 
     minimum_node_count: NodeCount = Field(description="Nodes to keep.")
     maximum_node_count: NodeCount = Field(description="Nodes at most.")
-    initial_node_count: NodeCount = Field(default=0, description="Nodes at creation. Default 0.")
+    initial_node_count: NodeCount = Field(
+        default=0, description="Nodes from the creation until the first job has started. Default 0."
+    )
+    idle_timeout_seconds: Annotated[int, Field(ge=0, le=604800)] = Field(
+        default=0,
+        description="How long nodes that no job needs are kept. Default 0: they are given back at once, as the "
+        "service did.",
+    )
 
 
 class ScaleSettings(Model):
@@ -192,6 +199,11 @@ class ClusterSpec(Model):
     tolerations: Annotated[list[Toleration], Field(max_length=64)] | None = Field(
         default=None, description="Tolerations of the jobs' pods."
     )
+    node_provisioning: Literal["placeholders", "none"] = Field(
+        default="placeholders",
+        description="How an autoscaler learns that nodes are missing: by a pending placeholder pod for each, the "
+        "default, or not at all.",
+    )
     rdma_resource: Annotated[str, text(maximum=253, minimum=1)] | None = Field(
         default=None,
         description="Resource of the RDMA device plugin, such as rdma/hca: every job pod gets one and may lock memory.",
@@ -212,6 +224,18 @@ class NodeStateCounts(Model):
     leaving_node_count: int = Field(default=0, description="Given back as soon as their job has ended.")
 
 
+class SetupTaskStatus(Model):
+    """Where a setup task writes."""
+
+    std_out_err_path_suffix: str = Field(description="The part of its log path that is the cluster's own.")
+
+
+class NodeSetupStatus(Model):
+    """What follows from nodeSetup."""
+
+    setup_task: SetupTaskStatus = Field(description="The setup task.")
+
+
 class ClusterStatus(ProvisioningStatus):
     """What the operator observed."""
 
@@ -223,7 +247,16 @@ class ClusterStatus(ProvisioningStatus):
     )
     current_node_count: int | None = Field(default=None, description="Nodes that the cluster has.")
     node_state_counts: NodeStateCounts | None = Field(default=None, description="Nodes by state.")
-    errors: list[JobError] | None = Field(default=None, description="What is wrong with nodes or scaling.")
+    errors: list[JobError] | None = Field(
+        default=None, description="What is wrong with nodes or scaling; of many the first 20."
+    )
+    node_setup: NodeSetupStatus | None = Field(default=None, description="What follows from nodeSetup.")
+    first_job_time: datetime | None = Field(
+        default=None, description="When the first job got nodes; initialNodeCount counts until then."
+    )
+    idle_since: datetime | None = Field(
+        default=None, description="Since when an autoscaled cluster has more nodes than its jobs need."
+    )
 
 
 class Cluster(Model):

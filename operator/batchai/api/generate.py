@@ -65,6 +65,7 @@ KINDS = (
             Column("Preparing", ".status.nodeStateCounts.preparingNodeCount", "integer"),
             Column("Leaving", ".status.nodeStateCounts.leavingNodeCount", "integer"),
             Column("Unusable", ".status.nodeStateCounts.unusableNodeCount", "integer"),
+            Column("Problem", ".status.errors[0].message"),
             Column("Nodes", '.status.conditions[?(@.type=="NodesAvailable")].message', priority=1),
         ],
         rules=[_NAME],

@@ -511,6 +511,9 @@ class JobAttempt(Model):
     exit_code: int | None = Field(default=None, description="Exit code; absent when there was none.")
     reason: str | None = Field(default=None, description="How it ended: Succeeded, or the error's code.")
     message: str | None = Field(default=None, description="The same in a sentence.")
+    faulty_nodes: list[str] | None = Field(
+        default=None, description="Nodes whose hardware ended it; later attempts stay away from them."
+    )
 
 
 class JobStatus(Model):
@@ -536,6 +539,7 @@ class JobStatus(Model):
     queue_position: int | None = Field(default=None, description="Place in the cluster's queue, from 1.")
     waiting: Waiting | None = Field(default=None, description="Why a queued job waits.")
     attempt: int | None = Field(default=None, description="Number of the current attempt, from 1.")
+    retries: int | None = Field(default=None, description="Attempts that count against retryPolicy.limit.")
     nodes: list[str] | None = Field(default=None, description="Nodes of the current attempt, master first.")
     attempts: list[JobAttempt] | None = Field(
         default=None, description="The attempts, the current one last; of many the last 10."

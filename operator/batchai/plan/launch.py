@@ -47,7 +47,6 @@ def launch_environment(
         "WORK_DIR": work,
         "EXECUTION_LOG": f"execution{suffix}.log",
         "HOST_FILE_CONTENT": host_file(hosts, launch.slots),
-        "MOUNTS": "\n".join(f"{mount.volume.split('-')[0]}\t{mount.title}\t{mount.path}" for mount in mounts),
         "IMAGE": image,
         "GRACE_SECONDS": str(spec.termination_grace_period_seconds),
         "HOSTS": "\n".join(f"{host}\t{node}" for host, node in zip(hosts, nodes, strict=True)),
@@ -62,8 +61,16 @@ def launch_environment(
         settings["PREPARATION"] = spec.job_preparation.command_line
         settings["PREPARATION_STDOUT"] = f"stdout-job_prep{suffix}.txt"
         settings["PREPARATION_STDERR"] = f"stderr-job_prep{suffix}.txt"
-    settings |= _processes(launch.nodes[index], variables)
-    return {f"{_PREFIX}{name}": value for name, value in settings.items()}
+    return launcher_variables(settings, mounts=mounts, processes=launch.nodes[index], variables=variables)
+
+
+def launcher_variables(
+    settings: Mapping[str, str], *, mounts: Sequence[Mount], processes: Sequence[Process], variables: Mapping[str, str]
+) -> dict[str, str]:
+    """The launcher's variables for what every pod has; settings: the others, by their names without prefix."""
+    lines = "\n".join(f"{mount.volume.split('-')[0]}\t{mount.title}\t{mount.path}" for mount in mounts)
+    found = {**settings, "MOUNTS": lines, **_processes(processes, variables)}
+    return {f"{_PREFIX}{name}": value for name, value in found.items()}
 
 
 def _processes(processes: Sequence[Process], variables: Mapping[str, str]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from batchai.api.cluster import ClusterSpec
 from batchai.api.mounts import AzureBlobFileSystem, AzureFileShare, MountVolumes
 from batchai.errors import SpecError
-from batchai.plan.directories import file_account, secret_name, share_of
+from batchai.plan.directories import MOUNT_ROOT, file_account, secret_name, share_of
 
 FILE_DRIVER = "file.csi.azure.com"
 BLOB_DRIVER = "blob.csi.azure.com"
@@ -51,8 +52,16 @@ class Mount:
 
 
 def job_mounts(volumes: MountVolumes | None, root: str) -> tuple[Mount, ...]:
-    """The mounts under `root`, in the job's order. Raises SpecError for what this version cannot mount."""
+    """The mounts of a job under `root`, in its order. Raises SpecError for what this version cannot mount."""
     return tuple(_mounts(volumes, root)) if volumes else ()
+
+
+def cluster_mounts(spec: ClusterSpec) -> tuple[Mount, ...]:
+    """The mounts that every job of the cluster sees besides its own. Raises SpecError as `job_mounts` does."""
+    setup = spec.node_setup
+    if setup is None or setup.mount_volumes is None:
+        return ()
+    return tuple(_mounts(setup.mount_volumes, MOUNT_ROOT, field="spec.nodeSetup.mountVolumes", scope="cluster"))
 
 
 def secret_names(volumes: MountVolumes | None) -> tuple[str, ...]:
@@ -67,21 +76,23 @@ def secret_names(volumes: MountVolumes | None) -> tuple[str, ...]:
     return tuple(sorted(files | blobs))
 
 
-def _mounts(volumes: MountVolumes, root: str) -> Iterator[Mount]:
-    for field in ("file_servers", "unmanaged_file_systems"):
-        if getattr(volumes, field):
-            name = {"file_servers": "fileServers", "unmanaged_file_systems": "unmanagedFileSystems"}[field]
+def _mounts(volumes: MountVolumes, root: str, *, field: str = "spec.mountVolumes", scope: str = "") -> Iterator[Mount]:
+    for name, unsupported in (
+        ("fileServers", volumes.file_servers),
+        ("unmanagedFileSystems", volumes.unmanaged_file_systems),
+    ):
+        if unsupported:
             raise SpecError(
-                f"spec.mountVolumes.{name}",
+                f"{field}.{name}",
                 "this version mounts azureFileShares and azureBlobFileSystems only",
             )
     for index, share in enumerate(volumes.azure_file_shares or []):
         path = f"{root}/{share.relative_mount_path.strip('/')}"
-        yield Mount(f"{FILE_VOLUME}-{index}", _file_source(share), path, share.azure_file_url)
+        yield Mount(f"{FILE_VOLUME}-{scope}{index}", _file_source(share), path, share.azure_file_url)
     for index, blob in enumerate(volumes.azure_blob_file_systems or []):
         path = f"{root}/{blob.relative_mount_path.strip('/')}"
         title = f"{blob.account_name}/{blob.container_name}"
-        yield Mount(f"{BLOB_VOLUME}-{index}", _blob_source(blob), path, title)
+        yield Mount(f"{BLOB_VOLUME}-{scope}{index}", _blob_source(blob), path, title)
 
 
 def _file_source(share: AzureFileShare) -> dict[str, Any]:

@@ -67,3 +67,13 @@ def vault_name(job: str, uid: str, vault: str) -> str:
 def shared_claim_name(job: str, uid: str) -> str:
     """The claim for the directory that the nodes of one job share."""
     return f"{job}-shared-{uid[:8]}"
+
+
+def placeholder_name(cluster: str, uid: str, index: int) -> str:
+    """The pod that asks for one of the nodes that a Cluster lacks."""
+    return f"{cluster}-placeholder-{uid[:8]}-{index}"
+
+
+def setup_name(cluster: str, node: str, fingerprint: str) -> str:
+    """The pod that makes a node ready for a Cluster; another one after a reboot."""
+    return f"{cluster}-setup-{_digest(node)}-{fingerprint}"

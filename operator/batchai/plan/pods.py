@@ -9,7 +9,6 @@ from typing import Any
 
 from batchai import toolkits
 from batchai.api import names
-from batchai.api.base import Model
 from batchai.api.cluster import ClusterSpec
 from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
@@ -17,17 +16,22 @@ from batchai.plan import secrets, vaults
 from batchai.plan.directories import MOUNT_ROOT, JobIdentity, shared_path
 from batchai.plan.environment import job_environment
 from batchai.plan.launch import launch_environment
-from batchai.plan.mounts import Mount, job_mounts
+from batchai.plan.mounts import Mount, cluster_mounts, job_mounts
 from batchai.plan.naming import host_name, pod_name, service_name, shared_claim_name, ssh_secret_name
+from batchai.plan.node_pod import (
+    BUNDLE_MOUNT,
+    JOB_CONTAINER,
+    LAUNCH_COMMAND,
+    LAUNCHER_PATH,
+    launcher,
+    literal,
+    pinned,
+    volumes,
+)
 from batchai.plan.peers import owner
 from batchai.plan.vaults import VaultIdentity, provider_classes
 from batchai.toolkits import Allocation
 
-JOB_CONTAINER = "job"
-LAUNCHER_CONTAINER = "launcher"
-LAUNCHER_PATH = "/opt/batchai"
-_UNREACHABLE_SECONDS = 30
-"""How long a pod stays on a node that does not answer; Kubernetes' default of 300 s wastes a job's time."""
 _USER = 1000
 """Who a job is when it may not be root; any other than root does."""
 _STOP_MARGIN_SECONDS = 10
@@ -57,6 +61,18 @@ def job_image(spec: JobSpec, images: Images) -> str:
         return spec.container_settings.image_source_registry.image
     name, _ = spec.toolkit()
     return images.defaults.get(name) or images.defaults["*"]
+
+
+def default_images(
+    cluster: ClusterSpec, defaults: Mapping[str, str], vm_images: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, str]:
+    """The images of a cluster's jobs without containerSettings: those of its VM image go before the operator's.
+
+    vm_images: offer of a VM image, in lower case → settings field of a toolkit, or "*" → image.
+    """
+    machine = cluster.virtual_machine_configuration
+    reference = machine.image_reference if machine else None
+    return {**defaults, **(vm_images.get(reference.offer.lower(), {}) if reference else {})}
 
 
 def check(job: Job, identity: JobIdentity, vault_identity: VaultIdentity | None) -> None:
@@ -89,7 +105,7 @@ def job_pods(
     several = len(attempt.nodes) > 1
     name_of = host_name if several else pod_name
     hosts = tuple(name_of(job.metadata.name, attempt.number, index) for index in range(len(attempt.nodes)))
-    mounts = job_mounts(job.spec.mount_volumes, identity.mount_root)
+    mounts = (*cluster_mounts(cluster), *job_mounts(job.spec.mount_volumes, identity.mount_root))
     target = shared_path(job.spec, identity, attempt.number) if several else None
     claim = several and needs_shared_claim(job, identity, cluster)
     allocation = Allocation(hosts, attempt.gpus, shared=not several or claim or target is not None)
@@ -175,26 +191,19 @@ def _pod_spec(
     name, uid = job.metadata.name, job.metadata.uid
     node, gpus = attempt.nodes[index], attempt.gpus
     several = len(attempt.nodes) > 1
-    bundle = {"name": "launcher", "mountPath": LAUNCHER_PATH}
     vault_volumes = vaults.volumes(job)
-    volumes: list[dict[str, Any]] = [
-        {"name": "launcher", "emptyDir": {}},
-        {"name": "job", "emptyDir": {}},
-        {"name": "mounts", "emptyDir": {}},
-        *(mount.pod_volume() for mount in mounts),
-        *vault_volumes,
-    ]
+    pod_volumes = [*volumes(mounts), {"name": "job", "emptyDir": {}}, *vault_volumes]
     volume_mounts = [
-        bundle,
+        BUNDLE_MOUNT,
         {"name": "mounts", "mountPath": MOUNT_ROOT},
         {"name": "job", "mountPath": temp},
         *(mount.volume_mount() for mount in mounts),
     ]
     if several:
-        volumes.append({"name": "ssh", "secret": {"secretName": ssh_secret_name(name, uid), "defaultMode": 0o400}})
+        pod_volumes.append({"name": "ssh", "secret": {"secretName": ssh_secret_name(name, uid), "defaultMode": 0o400}})
         volume_mounts.append({"name": "ssh", "mountPath": f"{LAUNCHER_PATH}/keys", "readOnly": True})
     if claim:
-        volumes.append(
+        pod_volumes.append(
             {"name": "shared", "persistentVolumeClaim": {"claimName": shared_claim_name(name, uid)}},
         )
         subdirectory = str(attempt.number)
@@ -202,7 +211,7 @@ def _pod_spec(
     container_settings = job.spec.container_settings
     if container_settings is not None and container_settings.shm_size:
         limit = memory_quantity(container_settings.shm_size)
-        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": limit}})
+        pod_volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": limit}})
         volume_mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - in the pod
     devices = ({names.GPU_RESOURCE: str(gpus)} if gpus else {}) | (
         {cluster.rdma_resource: "1"} if cluster.rdma_resource else {}
@@ -212,68 +221,21 @@ def _pod_spec(
     pull_secret = secrets.pull_secret(job.spec)
     return {
         **(_names(job, attempt.number, index, cluster_domain) if several else {}),
-        "restartPolicy": "Never",
+        **pinned(node, cluster),
         "securityContext": security.pod,
         "imagePullSecrets": [{"name": pull_secret}] if pull_secret else [],
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
         "activeDeadlineSeconds": _wall_clock_seconds(job.spec),
         "terminationGracePeriodSeconds": grace + _STOP_MARGIN_SECONDS,
-        # The scheduler still checks resources and taints, but looks at one node only.
-        "affinity": {
-            "nodeAffinity": {
-                "requiredDuringSchedulingIgnoredDuringExecution": {
-                    "nodeSelectorTerms": [
-                        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
-                    ]
-                }
-            }
-        },
-        "tolerations": [
-            *(_plain(toleration) for toleration in cluster.tolerations or []),
-            {"key": names.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
-            *(
-                {
-                    "key": f"node.kubernetes.io/{state}",
-                    "operator": "Exists",
-                    "effect": "NoExecute",
-                    "tolerationSeconds": _UNREACHABLE_SECONDS,
-                }
-                for state in ("not-ready", "unreachable")
-            ),
-        ],
-        "initContainers": [
-            {
-                "name": LAUNCHER_CONTAINER,
-                "image": images.launcher,
-                "command": ["/launcher/install", LAUNCHER_PATH],
-                "volumeMounts": [
-                    bundle,
-                    # The job has the values in its variables; only the driver needs the mount.
-                    *(
-                        {"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True}
-                        for volume in vault_volumes
-                    ),
-                ],
-                "securityContext": security.launcher,
-                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-            }
-        ],
+        # The job has the values in its variables; only the driver needs the mount.
+        "initContainers": [launcher(images.launcher, security.launcher, vault_volumes)],
         "containers": [
             {
                 "name": JOB_CONTAINER,
                 "image": job_image(job.spec, images),
-                "command": [
-                    f"{LAUNCHER_PATH}/tini",
-                    "-g",
-                    "--",
-                    f"{LAUNCHER_PATH}/busybox",
-                    "sh",
-                    f"{LAUNCHER_PATH}/launch",
-                ],
+                "command": LAUNCH_COMMAND,
                 "env": [
-                    *({"name": name, "value": _literal(value)} for name, value in environment.items()),
-                    *secrets.variables(job.spec),
+                    *({"name": name, "value": literal(value)} for name, value in environment.items()),
+                    *secrets.variables(job.spec.secrets),
                     *vaults.variables(job),
                 ],
                 "resources": {"limits": devices} if devices else {},
@@ -281,7 +243,7 @@ def _pod_spec(
                 "volumeMounts": volume_mounts,
             }
         ],
-        "volumes": volumes,
+        "volumes": pod_volumes,
     }
 
 
@@ -323,15 +285,6 @@ def _security(spec: JobSpec, *, locks_memory: bool) -> _Security:
 def _home(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
     """A home directory for the user whom the image does not know."""
     return {"HOME": f"{identity.temp}/wd"} if spec.pod_security == "restricted" else {}
-
-
-def _literal(value: str) -> str:
-    """Kubernetes expands $(NAME) in a container's environment; a doubled dollar stands for itself."""
-    return value.replace("$", "$$")
-
-
-def _plain(model: Model) -> dict[str, Any]:
-    return model.model_dump(by_alias=True, exclude_none=True)
 
 
 def _wall_clock_seconds(spec: JobSpec) -> int:

@@ -1,21 +1,25 @@
 """The Secrets that a job refers to. Names and keys only: values never pass through the operator."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from batchai.api import names
-from batchai.api.job import JobSpec
+from batchai.api.cluster import ClusterSpec
+from batchai.api.job import EnvironmentSecret, JobSpec
 from batchai.api.mounts import MountVolumes
 from batchai.errors import SpecError
 from batchai.plan.mounts import secret_names
 
 
-def needed(spec: JobSpec) -> dict[str, tuple[str, ...]]:
-    """Secret name → the keys that it must have; a pull secret's keys are Kubernetes' own.
+def needed(spec: JobSpec, cluster: ClusterSpec) -> dict[str, tuple[str, ...]]:
+    """Secret name → the keys that it must have, for a job on a cluster; a pull secret's keys are Kubernetes' own.
 
     Not those that a driver makes of a Key Vault: they come with the pods (plan/vaults.py).
     """
+    shared = cluster.node_setup.mount_volumes if cluster.node_setup else None
     secrets: dict[str, tuple[str, ...]] = dict.fromkeys(
-        secret_names(spec.mount_volumes), (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY)
+        (*secret_names(shared), *secret_names(spec.mount_volumes)),
+        (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY),
     )
     for variable in spec.secrets or []:
         if variable.value_from is not None:
@@ -34,11 +38,11 @@ def pull_secret(spec: JobSpec) -> str | None:
     return credentials.secret_ref.name if credentials and credentials.secret_ref else None
 
 
-def variables(spec: JobSpec) -> list[dict[str, Any]]:
+def variables(entries: Sequence[EnvironmentSecret] | None) -> list[dict[str, Any]]:
     """The variables whose values are in Secrets as a container's env entries; the kubelet reads the values."""
     return [
         {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": source.name, "key": source.key}}}
-        for variable in spec.secrets or []
+        for variable in entries or []
         if variable.value_from is not None and (source := variable.value_from.secret_key_ref)
     ]
 

@@ -1,28 +1,38 @@
-"""Gives a Cluster its nodes, and its queued jobs theirs (Batch AI reference §1.2, §7).
+"""Brings a Cluster's nodes to its target, and lets its queue have them (Batch AI reference §1.2, §7).
 
-One key has one worker at a time, so two jobs of a cluster never get the same node; two clusters never claim
-the same node because a claim names the node's resourceVersion.
+One key has one worker at a time, so two jobs of a cluster never get the same node.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from batchai.api import names
-from batchai.api.cluster import Cluster
-from batchai.api.job import Job
-from batchai.errors import KubeApiError
-from batchai.kube.client import CLUSTERS, JOBS, NODES
-from batchai.plan import secrets
+from batchai.api.cluster import Cluster, ClusterStatus
+from batchai.api.job import TERMINAL_STATES, Job
+from batchai.kube.client import CLUSTERS, JOBS
+from batchai.kube.store import Object
 from batchai.reconcile.context import Context, Key
+from batchai.reconcile.jobqueue import JobQueue, Nodes, is_queued
+from batchai.reconcile.models import JobModels
+from batchai.reconcile.nodes import NodeKeeper, Readiness
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule import ledger, scaling
-from batchai.schedule.nodes import Membership, NodeView, count, fits, membership, view
-from batchai.schedule.queue import QueuedJob, assign, order, waiting_message
+from batchai.schedule.nodes import Membership, NodeCounts, NodeView, count, fits, membership, state, view
+from batchai.schedule.queue import Supply
 from batchai.status import cluster as shape
 from batchai.status import job as life
+from batchai.status.pods import Problem
 
-_SECRET_CHECK_SECONDS = 5.0
-"""How often a missing Secret is looked for: the operator may not watch Secrets."""
+_PRIORITIES = {"low": 0, "normal": 1, "high": 2}
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node of the cluster with its state (reference §1.2) and the job that holds it."""
+
+    view: NodeView
+    state: str
+    job: str | None
 
 
 class ClusterReconciler:
@@ -30,13 +40,16 @@ class ClusterReconciler:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._keeper = NodeKeeper(context)
+        self._queue = JobQueue(context)
+        self._models: dict[str, JobModels] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over a cluster and its queue; seconds until the next look, or None."""
         context = self._context
         raw = context.objects.get("Cluster", key.namespace, key.name)
         if raw is None or "deletionTimestamp" in raw["metadata"]:
-            await self._release([node.name for node in map(view, context.nodes.items()) if node.owner == key[1:]])
+            await self._abandon(key)
             return None
         workspace = context.objects.get("Workspace", key.namespace, raw["spec"]["workspace"])
         if workspace is None:
@@ -45,140 +58,178 @@ class ClusterReconciler:
             return None
         raw = await adopted(context, CLUSTERS, raw, workspace)
         cluster = Cluster.model_validate(raw)
-        jobs = [
-            job
-            for item in context.objects.list("Job", key.namespace)
-            if item["spec"]["cluster"] == key.name and (job := Job.model_validate(item))
-        ]
-        pods = context.pods.by_index("cluster", f"{key.namespace}/{key.name}")
-        held = ledger.holders(jobs, pods)
-        queue = {job.metadata.name: job for job in jobs if _is_queued(job)}
-        demand = len(held) + sum(job.spec.node_count for job in queue.values())
-        target = scaling.target(cluster.spec.scale_settings, demand=demand)
-        candidates = [view(node) for node in context.nodes.items() if fits(node, cluster.spec)]
-        change = membership(candidates, (key.namespace, key.name), target=target, busy=frozenset(held))
-        own = await self._resize(key, candidates, change)
-        busy = frozenset(node.name for node in own if node.name in held)
-        status = shape.observed(
+        if (excess := self._over_quota(cluster)) is not None:
+            await write_status(context, CLUSTERS, raw, excess)
+            return None
+        await self._queue.settle()
+        return await self._pass(key, raw, cluster)
+
+    async def _pass(self, key: Key, raw: Object, cluster: Cluster) -> float | None:
+        context, now = self._context, self._context.clock()
+        jobs = self._unfinished(cluster)
+        held = ledger.holders(jobs.values(), context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
+        queue = {name: job for name, job in jobs.items() if is_queued(job)}
+        views = list(self._candidates(key, cluster))
+        own = [node for node in views if node.owner == key[1:]]
+        target = scaling.target(
             cluster,
-            count(own, busy=busy, leaving=change.leaving),
-            target=target,
-            change=change,
-            now=context.clock(),
+            demand=len(held) + sum(job.spec.node_count for job in queue.values()),
+            own=sum(node.going is None for node in own),
+            now=now,
         )
-        await write_status(context, CLUSTERS, raw, status)
-        idle = [node.name for node in own if node.usable and node.name not in busy and node.name not in change.leaving]
-        return await self._schedule(cluster, queue, idle, total=len(own), held=held)
+        change = membership(views, key[1:], target=target.nodes, held=held, expendable=_expendable(jobs.values()))
+        await self._keeper.claim(key[1:], change.claim)
+        await self._keeper.release(change.release)
+        await self._stop_jobs(cluster, jobs, held, [node for node in own if node.name in change.leaving])
+        mine = [node for node in self._candidates(key, cluster) if node.owner == key[1:]]
+        readiness = await self._keeper.prepare(cluster, raw, (node for node in mine if node.name not in held))
+        nodes = [_node(view, held.get(view.name), change, readiness) for view in mine]
+        counts = count(node.state for node in nodes)
+        missing = target.nodes - sum(node.view.going is None for node in nodes)
+        provider = await self._keeper.request(cluster, max(0, missing))
+        seen = shape.Observation(
+            counts,
+            target,
+            resizing=bool(change.leaving),
+            problems=list(_problems(nodes, readiness)),
+            provider=provider,
+            started=bool(held),
+            log_suffix=readiness.log_suffix,
+        )
+        await write_status(context, CLUSTERS, raw, shape.observed(cluster, seen, now))
+        able = {name: job for name, job in queue.items() if not _still_stops(name, nodes)}
+        again = await self._queue.advance(cluster, able, _for_queue(cluster, nodes, counts, target.nodes, now))
+        self._wake_jobs(key, nodes)
+        waits = [again, target.look_again.total_seconds() if target.look_again else None]
+        if shape.expects_nodes(cluster, counts, target.nodes, now):
+            waits.append(shape.patience_left(cluster, now).total_seconds())
+        return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _resize(self, key: Key, candidates: Sequence[NodeView], change: Membership) -> list[NodeView]:
-        """Claims and gives back nodes; the nodes that the cluster has then."""
-        for name in change.claim:
-            labels = {names.LABEL_CLUSTER: key.name, names.LABEL_CLUSTER_NAMESPACE: key.namespace}
-            await self._label(name, labels)
-        await self._release(change.release)
-        mine = (key.namespace, key.name)
-        return [
-            node
-            for node in candidates
-            if node.name in change.claim or (node.owner == mine and node.name not in change.release)
-        ]
+    def _wake_jobs(self, key: Key, nodes: Sequence[_Node]) -> None:
+        """Jobs on nodes that something is wrong with must look whether they can stay there."""
+        for node in nodes:
+            if node.job is not None and (node.view.problem is not None or node.view.going is not None):
+                self._context.queue.add(Key("Job", key.namespace, node.job))
 
-    async def _release(self, nodes: Sequence[str]) -> None:
-        for name in nodes:
-            await self._label(name, {names.LABEL_CLUSTER: None, names.LABEL_CLUSTER_NAMESPACE: None})
+    async def _abandon(self, key: Key) -> None:
+        """The Cluster goes: its nodes are given back, those that still run a job when it has ended."""
+        self._models.pop(f"{key.namespace}/{key.name}", None)
+        held = ledger.holders((), self._context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
+        own = (node.name for node in map(view, self._context.nodes.items()) if node.owner == key[1:])
+        await self._keeper.release([name for name in own if name not in held])
 
-    async def _label(self, node: str, labels: Mapping[str, str | None]) -> None:
-        raw = self._context.nodes.get("", node)
-        if raw is None:
+    def _over_quota(self, cluster: Cluster) -> ClusterStatus | None:
+        """The status of a Cluster that its namespace may not have; earlier ones come first."""
+        limit = self._context.settings.clusters_per_namespace
+        if limit is None:
+            return None
+        metadata = cluster.metadata
+        others = self._context.objects.list("Cluster", metadata.namespace)
+        earlier = sorted((item["metadata"]["creationTimestamp"], item["metadata"]["name"]) for item in others)
+        used = [name for _, name in earlier][:limit]
+        if metadata.name in used:
+            return None
+        return shape.over_quota(cluster, limit=limit, used=len(used), now=self._context.clock())
+
+    def _unfinished(self, cluster: Cluster) -> dict[str, Job]:
+        metadata = cluster.metadata
+        models = self._models.setdefault(f"{metadata.namespace}/{metadata.name}", JobModels())
+        items = (
+            item
+            for item in self._context.objects.list("Job", metadata.namespace)
+            if item["spec"]["cluster"] == metadata.name
+            and item.get("status", {}).get("executionState") not in TERMINAL_STATES
+        )
+        return {job.metadata.name: job for job in models.read(items)}
+
+    def _candidates(self, key: Key, cluster: Cluster) -> Iterator[NodeView]:
+        """The nodes that fit, and those that did when they were claimed."""
+        tolerations = cluster.spec.tolerations or ()
+        for item in self._context.nodes.items():
+            found = view(item, tolerations)
+            if found.owner == key[1:] or fits(item, cluster.spec):
+                yield found
+
+    async def _stop_jobs(
+        self, cluster: Cluster, jobs: Mapping[str, Job], held: Mapping[str, str], leaving: Sequence[NodeView]
+    ) -> None:
+        """What nodeDeallocationOption says of jobs on nodes that the cluster gives up; others' drains are theirs."""
+        option = scaling.deallocation(cluster.spec.scale_settings)
+        if option == "waitforjobcompletion":
             return
-        version = raw["metadata"]["resourceVersion"]
-        body: dict[str, Any] = {"metadata": {"labels": labels, "resourceVersion": version}}
-        try:
-            self._context.nodes.put(await self._context.api.patch(NODES, node, body))
-        except KubeApiError as error:
-            if not error.not_found:
-                raise
-
-    async def _schedule(
-        self, cluster: Cluster, jobs: dict[str, Job], idle: Sequence[str], *, total: int, held: dict[str, str]
-    ) -> float | None:
-        """Starts the jobs that the queue allows and tells the others why they wait."""
-        context = self._context
-        missing: dict[str, str] = {}
-        now = context.clock()
-        resting = {name: at - now for name, job in jobs.items() if (at := life.retry_at(job)) is not None and at > now}
-        jobs = {name: job for name, job in jobs.items() if name not in resting}
-        candidates = dict(jobs)
-        decision = assign([_queued(job) for job in candidates.values()], idle)
-        while newly := await self._without_secrets(jobs, decision.started):
-            missing |= newly
-            candidates = {name: job for name, job in candidates.items() if name not in missing}
-            decision = assign([_queued(job) for job in candidates.values()], idle)
-        for name, nodes in decision.started.items():
-            await self._write(jobs[name], life.assigned(jobs[name], nodes, context.clock()))
-            context.queue.add(Key("Job", cluster.metadata.namespace, name))
-        running = dict(_nodes_by_job(held)) | {name: len(nodes) for name, nodes in decision.started.items()}
-        free = len(idle) - sum(len(nodes) for nodes in decision.started.values())
-        rest = order([_queued(jobs[name]) for name in jobs if name not in decision.started])
-        for position, entry in enumerate(rest, start=1):
-            if entry.name in missing:
-                reason, message = "SecretNotFound", missing[entry.name]
+        now = self._context.clock()
+        affected = {held[node.name]: node.name for node in leaving if node.going is None}
+        for name, node in affected.items():
+            job = jobs.get(name)
+            if job is None or job.status.execution_state != "running":
+                continue
+            if option == "requeue":
+                problem = Problem("NodeDeallocated", f"Node {node} was taken from the cluster", {})
+                status = life.requeued(job, problem, now).status
             else:
-                reason, message = waiting_message(
-                    entry,
-                    position,
-                    idle=free,
-                    running=running,
-                    total=total,
-                    maximum=scaling.maximum(cluster.spec.scale_settings),
-                )
-            job = jobs[entry.name]
-            status = life.waiting(job, reason, message, position=position, now=context.clock())
-            await self._write(job, status)
-        pauses = [rest.total_seconds() for rest in resting.values()]
-        if missing:
-            pauses.append(_SECRET_CHECK_SECONDS)
-        return min(pauses, default=None)
-
-    async def _without_secrets(self, jobs: dict[str, Job], starting: Any) -> dict[str, str]:
-        """The jobs that would start but lack a Secret: name → what is missing."""
-        found: dict[str, bool] = {}
-        missing: dict[str, str] = {}
-        for name in starting:
-            namespace = jobs[name].metadata.namespace
-            for secret, keys in secrets.needed(jobs[name].spec).items():
-                if secret not in found:
-                    found[secret] = await self._context.api.exists_secret(namespace, secret)
-                if not found[secret]:
-                    missing[name] = (
-                        f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
-                        f"{' and '.join(keys)}"
-                    )
-                    break
-        return missing
-
-    async def _write(self, job: Job, status: Any) -> None:
-        raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
-        if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
-            await write_status(self._context, JOBS, raw, status)
+                text = f"The job was stopped because node {node} was taken from the cluster"
+                status = life.failed(job, Problem("JobTerminated", text, {"Node": node}), now)
+            raw = self._context.objects.get("Job", job.metadata.namespace, name)
+            if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
+                await write_status(self._context, JOBS, raw, status)
 
 
-def _is_queued(job: Job) -> bool:
-    """The job was accepted and waits for nodes only."""
-    return (
-        job.status.execution_state == "queued"
-        and job.status.job_output_directory_path_segment is not None
-        and not job.spec.terminate
-        and job.metadata.deletion_timestamp is None
+def _expendable(jobs: Iterable[Job]) -> list[str]:
+    """Running jobs in the order in which they should lose their nodes: low priority, then the youngest."""
+
+    def rank(job: Job) -> tuple[int, float, str]:
+        info = job.status.execution_info
+        since = info.start_time.timestamp() if info is not None and info.start_time is not None else 0.0
+        return _PRIORITIES[job.spec.scheduling_priority], -since, job.metadata.name
+
+    return [job.metadata.name for job in sorted(jobs, key=rank)]
+
+
+def _node(node: NodeView, job: str | None, change: Membership, readiness: Readiness) -> _Node:
+    problem = readiness.problems.get(node.name)
+    found = state(
+        node,
+        busy=job is not None,
+        leaving=node.name in change.leaving,
+        ready=node.name in readiness.ready,
+        failed=problem is not None,
     )
+    return _Node(node, found, job)
 
 
-def _queued(job: Job) -> QueuedJob:
-    created = job.metadata.creation_timestamp
-    assert created is not None  # noqa: S101 - the API server sets it
-    return QueuedJob(job.metadata.name, job.spec.scheduling_priority, created, job.spec.node_count)
+def _problems(nodes: Sequence[_Node], readiness: Readiness) -> Iterator[shape.NodeProblem]:
+    for node in sorted(nodes, key=lambda node: node.view.name):
+        if node.view.problem is not None:
+            yield shape.NodeProblem(node.view.name, "NodeUnusable", node.view.problem)
+        elif node.view.name in readiness.problems:
+            yield readiness.problems[node.view.name]
 
 
-def _nodes_by_job(held: dict[str, str]) -> list[tuple[str, int]]:
-    holders = list(held.values())
-    return [(name, holders.count(name)) for name in dict.fromkeys(holders)]
+def _still_stops(job: str, nodes: Sequence[_Node]) -> bool:
+    """A former attempt of the job has not ended yet on a node that answers: two at a time would meet in its files."""
+    return any(node.job == job and node.view.ready for node in nodes)
+
+
+def _for_queue(cluster: Cluster, nodes: Sequence[_Node], counts: NodeCounts, target: int, now: datetime) -> Nodes:
+    """What the queue may count on: idle nodes, those of running jobs, and those that are being made ready."""
+    held: dict[str, list[str]] = {}
+    for node in nodes:
+        if node.state == "running" and node.job is not None and node.view.problem is None:
+            held.setdefault(node.job, []).append(node.view.name)
+    coming: list[list[str]] = [*held.values()]
+    coming += [[node.view.name] for node in nodes if node.state == "preparing"]
+    if shape.expects_nodes(cluster, counts, target, now):
+        coming += [[f"missing {index}"] for index in range(target - counts.total)]
+    supply = Supply(
+        idle=counts.idle,
+        total=counts.total,
+        maximum=scaling.maximum(cluster.spec.scale_settings),
+        running={job: len(names) for job, names in held.items()},
+        others={
+            "being prepared": counts.preparing,
+            "unusable": counts.unusable,
+            "leaving": counts.leaving,
+            "missing": max(0, target - counts.total),
+        },
+    )
+    return Nodes([node.view.name for node in nodes if node.state == "idle"], coming, supply)

@@ -45,7 +45,8 @@ class MemberReconciler:
             raw = await adopted(context, self._resource, raw, workspace)
             member = self._kind.model_validate(raw)
             if isinstance(member, FileServer):
-                status = provisioning.unsupported(member, "this version does not run file servers yet", context.clock())
+                message = "this version does not run file servers yet"
+                status = provisioning.refused(member, "NotSupported", message, context.clock())
             else:
                 status = provisioning.succeeded(member, context.clock())
         await write_status(context, self._resource, raw, status)

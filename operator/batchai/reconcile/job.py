@@ -3,7 +3,7 @@
 The Cluster's reconciler gives nodes to queued jobs; from then on the job is looked after here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from secrets import token_bytes
 from typing import Any
 
@@ -15,10 +15,10 @@ from batchai.kube.client import CLAIMS, JOBS, PODS, PROVIDER_CLASSES, SECRETS, S
 from batchai.kube.store import Object
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
-from batchai.plan.pods import Attempt, Images, check, job_pods, needs_shared_claim
+from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, needs_shared_claim
 from batchai.plan.vaults import provider_classes
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.writes import adopted, write_status
+from batchai.reconcile.writes import adopted, gone_is_fine, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
@@ -115,6 +115,7 @@ class JobReconciler:
             expected=job.spec.node_count,
             mount_failures=failures,
             dead_nodes=[name for name in job.status.nodes or [] if self._is_dead(name)],
+            faults=list(self._faults(job)),
             now=now,
         )
         starts = step.status.execution_state == "running" and len(pods) < job.spec.node_count
@@ -135,8 +136,9 @@ class JobReconciler:
             nodes=tuple(job.status.nodes or ()),
             gpus=min(view(node).gpus for node in nodes if node is not None),
         )
-        images = Images(context.settings.launcher_image, context.settings.default_images)
         spec = Cluster.model_validate(cluster).spec
+        settings = context.settings
+        images = Images(settings.launcher_image, default_images(spec, settings.default_images, settings.vm_images))
         identity = self._stored_identity(job)
         try:
             vaults = provider_classes(job, context.settings.vault_identity)
@@ -211,6 +213,12 @@ class JobReconciler:
         node = self._context.nodes.get("", name)
         return node is None or not view(node).ready
 
+    def _faults(self, job: Job) -> Iterator[life.NodeFault]:
+        for name in job.status.nodes or []:
+            node = self._context.nodes.get("", name)
+            if node is not None and (fault := life.node_fault(view(node))) is not None:
+                yield fault
+
     async def _apply(self, raw: Object, step: life.Step, pods: Mapping[int, Object]) -> float | None:
         """Writes the status first: a result is never lost by what follows."""
         await write_status(self._context, JOBS, raw, step.status)
@@ -242,7 +250,7 @@ class JobReconciler:
             metadata = pod["metadata"]
             if "deletionTimestamp" in metadata:
                 continue
-            await _gone_is_fine(
+            await gone_is_fine(
                 self._context.api.delete(PODS, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
             )
 
@@ -254,7 +262,7 @@ class JobReconciler:
             return
         kept = [finalizer for finalizer in finalizers if finalizer != names.FINALIZER_RESULT]
         body = {"metadata": {"uid": metadata["uid"], "finalizers": kept}}
-        await _gone_is_fine(self._context.api.patch(PODS, metadata["name"], body, namespace=metadata["namespace"]))
+        await gone_is_fine(self._context.api.patch(PODS, metadata["name"], body, namespace=metadata["namespace"]))
 
     def _identity(self, raw: Object) -> JobIdentity:
         metadata = raw["metadata"]
@@ -272,12 +280,3 @@ class JobReconciler:
     def _stored_identity(job: Job) -> JobIdentity:
         assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - accepted jobs have it
         return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
-
-
-async def _gone_is_fine(request: Any) -> None:
-    try:
-        await request
-    except KubeApiError as error:
-        # 409: the name now belongs to another pod (uid precondition).
-        if not error.not_found and error.status != 409:
-            raise

@@ -24,15 +24,19 @@ def of_object(kind: str, item: Mapping[str, Any], objects: ObjectStore) -> Itera
 
 
 def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:
-    """The pod's job, and its cluster when the pod gives its node back."""
+    """The pod's job, and its cluster when the pod gives its node back; the cluster alone of a pod that is no job's."""
     pod = after or before
     if pod is None:
         return
     metadata = pod["metadata"]
-    labels = metadata["labels"]
-    yield Key("Job", metadata["namespace"], labels[names.LABEL_JOB])
-    if after is None or (ended(after) and not (before and ended(before))):
-        yield Key("Cluster", metadata["namespace"], labels[names.LABEL_CLUSTER])
+    namespace, labels = metadata["namespace"], metadata["labels"]
+    for label in (names.LABEL_SETUP, names.LABEL_PLACEHOLDER):
+        if label in labels:
+            yield Key("Cluster", namespace, labels[label])
+    if names.LABEL_JOB in labels:
+        yield Key("Job", namespace, labels[names.LABEL_JOB])
+        if after is None or (ended(after) and not (before and ended(before))):
+            yield Key("Cluster", namespace, labels[names.LABEL_CLUSTER])
 
 
 def of_node(before: Object | None, after: Object | None, objects: ObjectStore) -> Iterator[Key]:

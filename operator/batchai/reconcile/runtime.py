@@ -7,7 +7,7 @@ away twice.
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from batchai.reconcile.cluster import ClusterReconciler
 from batchai.reconcile.context import Context, Key, Reconciler
 from batchai.reconcile.job import JobReconciler
 from batchai.reconcile.queue import WorkQueue
+from batchai.reconcile.slim import slim_node, slim_pod
 from batchai.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -36,8 +37,8 @@ class Runtime:
         self._failures: dict[str, str] = {}
         self.queue: WorkQueue[Key] = WorkQueue(lambda: random.uniform(0.75, 1.25))  # noqa: S311 - jitter
         managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
-        self._pods = Informer(client, Selection(PODS, managed, slim=_slim_pod), _pod_store(), self._pod_changed)
-        self._nodes = Informer(client, Selection(NODES, slim=_slim_node), Store(), self._node_changed)
+        self._pods = Informer(client, Selection(PODS, managed, slim=slim_pod), _pod_store(), self._pod_changed)
+        self._nodes = Informer(client, Selection(NODES, slim=slim_node), Store(), self._node_changed)
         mounts = "involvedObject.kind=Pod,reason=FailedMount"
         self._events = Informer(client, Selection(EVENTS, field_selector=mounts), Store(), self._mount_failed)
         self._tasks: list[asyncio.Task[None]] = []
@@ -169,31 +170,18 @@ class Runtime:
 
 
 def _pod_store() -> Store:
-    def by(label: str) -> Any:
-        return lambda pod: f"{pod['metadata']['namespace']}/{pod['metadata']['labels'].get(label, '')}"
+    def by(*labels: str) -> Callable[[Object], str | None]:
+        def value(pod: Object) -> str | None:
+            metadata = pod["metadata"]
+            found = next((metadata["labels"][label] for label in labels if label in metadata["labels"]), None)
+            return None if found is None else f"{metadata['namespace']}/{found}"
 
-    return Store({"job": by(names.LABEL_JOB), "cluster": by(names.LABEL_CLUSTER)})
+        return value
 
-
-def _slim_pod(pod: Object) -> Object:
-    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
-    return {"metadata": metadata, "status": pod.get("status", {})}
-
-
-def _slim_node(node: Object) -> Object:
-    """A node without what changes at each heartbeat."""
-    metadata = node["metadata"]
-    kept = ("name", "uid", "resourceVersion", "labels")
-    status = node.get("status", {})
-    return {
-        "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "spec": {"unschedulable": node.get("spec", {}).get("unschedulable", False)},
-        "status": {
-            "allocatable": {
-                name: value for name, value in status.get("allocatable", {}).items() if name == names.GPU_RESOURCE
-            },
-            "conditions": [
-                {"type": condition["type"], "status": condition["status"]} for condition in status.get("conditions", [])
-            ],
-        },
-    }
+    return Store(
+        {
+            "job": by(names.LABEL_JOB),
+            "cluster": by(names.LABEL_CLUSTER),
+            "helpers": by(names.LABEL_SETUP, names.LABEL_PLACEHOLDER),
+        }
+    )

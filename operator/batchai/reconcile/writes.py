@@ -1,9 +1,11 @@
 """Writes that all reconcilers share: one status patch per pass, and what a parent means for its child."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 from batchai.api import names
 from batchai.api.base import Model
+from batchai.errors import KubeApiError
 from batchai.kube.client import Resource
 from batchai.kube.store import Object
 from batchai.plan.diff import merge_patch
@@ -62,6 +64,15 @@ async def adopted(context: Context, resource: Resource, raw: Object, parent: Obj
         return raw
     await _patch(context, resource, raw, {"metadata": patch})
     return context.objects.get(raw["kind"], raw["metadata"]["namespace"], raw["metadata"]["name"]) or raw
+
+
+async def gone_is_fine(request: Coroutine[Any, Any, Any]) -> None:
+    """Awaits a write to an object that may be gone, or whose name may be another's now (409, uid precondition)."""
+    try:
+        await request
+    except KubeApiError as error:
+        if not error.not_found and error.status != 409:
+            raise
 
 
 def _inherited(parent: Object) -> dict[str, str]:

@@ -1,14 +1,51 @@
 """A Cluster's status: states and counts of its nodes (Batch AI reference §1.2)."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from batchai.api.cluster import Cluster, ClusterStatus, NodeStateCounts
-from batchai.schedule.nodes import Membership, NodeCounts
-from batchai.status.conditions import with_condition
+from batchai.api.base import Condition
+from batchai.api.cluster import Cluster, ClusterStatus, NodeSetupStatus, NodeStateCounts, SetupTaskStatus
+from batchai.api.job import ErrorDetail, JobError
+from batchai.schedule.nodes import NodeCounts
+from batchai.schedule.scaling import Target
+from batchai.status.conditions import find, shorten, with_condition
 from batchai.status.provisioning import orphan as _orphan
+from batchai.status.provisioning import refused as _refused
 from batchai.status.provisioning import succeeded
 
 NODES_AVAILABLE = "NodesAvailable"
+PATIENCE = timedelta(minutes=15)
+"""How long nodes that are missing may still be on their way: the service's nodes took 10 to 15 minutes."""
+_KEPT_ERRORS = 20
+_MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class NodeProblem:
+    """Why a node cannot run jobs: Batch AI's code, words that follow the node's name, and the underlying text."""
+
+    node: str
+    code: str
+    text: str
+    info: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a pass over a cluster found and did.
+
+    resizing: nodes are leaving; provider: why no node comes for a placeholder, as the scheduler says it; started:
+    a job has nodes, or has had some; log_suffix: stdOutErrPathSuffix of the setup task, if there is one.
+    """
+
+    counts: NodeCounts
+    target: Target
+    resizing: bool
+    problems: Sequence[NodeProblem]
+    provider: str = ""
+    started: bool = False
+    log_suffix: str | None = None
 
 
 def orphan(cluster: Cluster, now: datetime) -> ClusterStatus:
@@ -18,22 +55,39 @@ def orphan(cluster: Cluster, now: datetime) -> ClusterStatus:
     return status
 
 
-def observed(cluster: Cluster, counts: NodeCounts, *, target: int, change: Membership, now: datetime) -> ClusterStatus:
-    """The status after a pass in which `change` was carried out.
+def over_quota(cluster: Cluster, *, limit: int, used: int, now: datetime) -> ClusterStatus:
+    """The namespace has as many Clusters as it may have; this one claims no nodes."""
+    message = (
+        f"The maximum number of clusters allowed is {limit} in namespace '{cluster.metadata.namespace}', {used} are in "
+        "use: delete a Cluster, or ask for a higher limit"
+    )
+    status = _refused(cluster, "ClusterQuotaReached", message, now)
+    assert isinstance(status, ClusterStatus)  # noqa: S101 - a Cluster's status stays one
+    return status.model_copy(update={"errors": [JobError(code="ClusterQuotaReached", message=message)]})
 
-    The cluster is `resizing` while it still has nodes that it must give back; fewer nodes than the target is
-    a steady state, as in the service: the condition NodesAvailable says what is missing.
+
+def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatus:
+    """The status after a pass.
+
+    The cluster is `resizing` while nodes leave, and for PATIENCE while nodes are missing; after that fewer nodes than
+    the target are a steady state, as in the service, and an error says why.
     """
     status = succeeded(cluster, now)
     assert isinstance(status, ClusterStatus)  # noqa: S101 - a Cluster's status stays one
-    total = counts.idle + counts.running + counts.preparing + counts.unusable + counts.leaving
-    allocation = "resizing" if change.leaving else "steady"
+    counts, target = seen.counts, seen.target.nodes
+    coming = expects_nodes(cluster, counts, target, now)
+    missing = counts.total < target
+    allocation = "resizing" if seen.resizing or coming else "steady"
     since = status.allocation_state_transition_time if status.allocation_state == allocation else now
+    errors = [_node_error(problem) for problem in seen.problems]
+    if missing and not coming:
+        details = [ErrorDetail(name="Info", value=shorten(seen.provider, _MESSAGE_LIMIT))] if seen.provider else None
+        errors.append(JobError(code="NodesUnavailable", message=_availability(cluster, seen), details=details))
     return status.model_copy(
         update={
             "allocation_state": allocation,
             "allocation_state_transition_time": since,
-            "current_node_count": total,
+            "current_node_count": counts.total,
             "node_state_counts": NodeStateCounts(
                 idle_node_count=counts.idle,
                 running_node_count=counts.running,
@@ -41,12 +95,18 @@ def observed(cluster: Cluster, counts: NodeCounts, *, target: int, change: Membe
                 unusable_node_count=counts.unusable,
                 leaving_node_count=counts.leaving,
             ),
+            "errors": errors[:_KEPT_ERRORS] or None,
+            "node_setup": NodeSetupStatus(setup_task=SetupTaskStatus(std_out_err_path_suffix=seen.log_suffix))
+            if seen.log_suffix
+            else None,
+            "first_job_time": status.first_job_time or (now if seen.started else None),
+            "idle_since": seen.target.idle_since,
             "conditions": with_condition(
-                status.conditions,
+                _current(status.conditions, cluster.metadata.generation),
                 NODES_AVAILABLE,
-                status=total >= target,
-                reason="TargetReached" if total >= target else "TooFewNodes",
-                message=_availability(cluster, total, target),
+                status=not missing,
+                reason="TooFewNodes" if missing else "TargetReached",
+                message=_availability(cluster, seen),
                 now=now,
                 generation=cluster.metadata.generation,
             ),
@@ -54,7 +114,38 @@ def observed(cluster: Cluster, counts: NodeCounts, *, target: int, change: Membe
     )
 
 
-def _availability(cluster: Cluster, total: int, target: int) -> str:
+def expects_nodes(cluster: Cluster, counts: NodeCounts, target: int, now: datetime) -> bool:
+    """Nodes are missing and may still be on their way."""
+    left = patience_left(cluster, now)
+    return counts.total < target and left > timedelta(0)
+
+
+def patience_left(cluster: Cluster, now: datetime) -> timedelta:
+    """How long missing nodes are still expected; all of PATIENCE when none was missing until now."""
+    condition = find(_current(cluster.status.conditions, cluster.metadata.generation), NODES_AVAILABLE)
+    if condition is None or condition.status == "True":
+        return PATIENCE
+    return condition.last_transition_time + PATIENCE - now
+
+
+def _current(conditions: Sequence[Condition] | None, generation: int) -> list[Condition]:
+    """The conditions, without what they say of a target that was changed since."""
+    return [
+        condition
+        for condition in conditions or ()
+        if condition.type != NODES_AVAILABLE or condition.observed_generation == generation
+    ]
+
+
+def _node_error(problem: NodeProblem) -> JobError:
+    details = [ErrorDetail(name="Node", value=problem.node)]
+    if problem.info:
+        details.append(ErrorDetail(name="Info", value=shorten(problem.info, _MESSAGE_LIMIT)))
+    return JobError(code=problem.code, message=f"Node {problem.node} {problem.text}", details=details)
+
+
+def _availability(cluster: Cluster, seen: Observation) -> str:
+    total, target = seen.counts.total, seen.target.nodes
     if total >= target:
         return f"{total} of {target} nodes"
     return (

@@ -47,6 +47,12 @@ def is_true(conditions: Iterable[Condition] | None, kind: str) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def is_false(conditions: Iterable[Condition] | None, kind: str) -> bool:
+    """The condition exists and says False."""
+    condition = find(conditions, kind)
+    return condition is not None and condition.status == "False"
+
+
 def shorten(text: str, limit: int) -> str:
     """The text within a limit of characters; a cut is visible."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

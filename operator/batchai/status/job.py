@@ -24,7 +24,8 @@ from batchai.api.job import (
     Waiting,
 )
 from batchai.plan.directories import JobIdentity
-from batchai.status.conditions import find, is_true, shorten, with_condition
+from batchai.schedule.nodes import NodeView
+from batchai.status.conditions import find, is_false, is_true, shorten, with_condition
 from batchai.status.pods import (
     Outcome,
     PodObject,
@@ -44,6 +45,8 @@ START_GRACE = timedelta(seconds=30)
 RETRY_DELAY = timedelta(seconds=5)
 """How long a job waits after its first fault; twice as long after each further one."""
 MAX_RETRY_DELAY = timedelta(minutes=5)
+FAULT_GRACE = timedelta(seconds=30)
+"""How long a node may lack its GPUs before the job leaves it: a device plugin that restarts looks the same."""
 SETTLING = timedelta(seconds=5)
 """How long the first failure of a job of several nodes waits for news of the other nodes, which may be its cause."""
 _KEPT_ATTEMPTS = 10
@@ -53,6 +56,7 @@ WAITING = "Waiting"
 START_BLOCKED = "StartBlocked"
 STARTED = "Started"
 RUNNING = "Running"
+NODES_HEALTHY = "NodesHealthy"
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
 
@@ -69,6 +73,39 @@ class Step:
     look_again: timedelta | None = None
 
 
+@dataclass(frozen=True)
+class NodeFault:
+    """Why a job must leave one of its nodes although its pods run there.
+
+    counts: the attempt counts against retryPolicy.limit; faulty: later attempts stay away from the node; passing: it
+    may be over in FAULT_GRACE.
+    """
+
+    node: str
+    problem: Problem
+    counts: bool = True
+    faulty: bool = False
+    passing: bool = False
+
+
+def node_fault(node: NodeView) -> NodeFault | None:
+    """What a node of a running job says of itself; whether it answers at all is told by its pods."""
+    text = f"Node {node.name} {node.problem}"
+    if node.preempted:
+        problem = Problem("NodePreempted", f"Node {node.name} is about to be preempted", {})
+        return NodeFault(node.name, problem, counts=False)
+    if node.gpu_problem is not None:
+        return NodeFault(node.name, Problem("GpuUnhealthy", text, {"Node": node.name}), faulty=True)
+    if node.ready and node.broken_gpus:
+        return NodeFault(node.name, Problem("GpuUnhealthy", text, {"Node": node.name}), faulty=True, passing=True)
+    return None
+
+
+def avoided_nodes(job: Job) -> frozenset[str]:
+    """The nodes whose hardware ended an attempt of the job."""
+    return frozenset(node for attempt in job.status.attempts or [] for node in attempt.faulty_nodes or [])
+
+
 def is_terminal(job: Job) -> bool:
     """The job has ended; nothing about its execution changes any more."""
     return job.status.execution_state in TERMINAL_STATES
@@ -80,15 +117,15 @@ def has_started(job: Job) -> bool:
 
 
 def retry_at(job: Job) -> datetime | None:
-    """When a job that a fault put back into the queue may start again; None for a job that never started.
+    """When a job that a fault put back into the queue may start again; None for one that may start at once.
 
     What broke the attempt (a rebooting node, a device that is gone) is often still broken at once.
     """
-    attempt = job.status.attempt or 0
+    retries = job.status.retries or 0
     since = job.status.execution_state_transition_time
-    if attempt == 0 or since is None:
+    if retries == 0 or since is None:
         return None
-    return since + min(RETRY_DELAY * 2.0 ** min(attempt - 1, 10), MAX_RETRY_DELAY)
+    return since + min(RETRY_DELAY * 2.0 ** min(retries - 1, 10), MAX_RETRY_DELAY)
 
 
 def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> JobStatus:
@@ -126,6 +163,8 @@ def assigned(job: Job, nodes: Sequence[str], now: datetime) -> JobStatus:
     text = f"Runs on {', '.join(nodes)}"
     conditions = _condition(job, conditions, WAITING, False, "NodesAssigned", text, now)
     conditions = _condition(job, conditions, STARTED, False, "Starting", "The pods are being started", now)
+    if is_false(conditions, NODES_HEALTHY):
+        conditions = _condition(job, conditions, NODES_HEALTHY, True, "NodesAssigned", text, now)
     number = (job.status.attempt or 0) + 1
     attempt = JobAttempt(number=number, nodes=list(nodes), start_time=now)
     return moved.model_copy(
@@ -163,12 +202,14 @@ def observed(
     expected: int,
     mount_failures: Mapping[str, str],
     dead_nodes: Collection[str],
+    faults: Sequence[NodeFault] = (),
     now: datetime,
 ) -> Step:
     """What a running or terminating job's pods mean for it.
 
     pods: index → pod of the current attempt; expected: how many there are when all exist; mount_failures:
-    pod UID → the kubelet's last message about a failed mount; dead_nodes: nodes of the job that do not answer.
+    pod UID → the kubelet's last message about a failed mount; dead_nodes: nodes of the job that do not answer;
+    faults: of those that do.
     """
     master = pods.get(0)
     results = {index: found for index, pod in pods.items() if (found := _result(job, index, pod, dead_nodes))}
@@ -181,6 +222,8 @@ def observed(
     failures = {index: found for index, found in results.items() if found.problem is not None}
     if failures:
         return _after_failures(job, failures, pods, now)
+    if faults:
+        return _leaving(job, faults, now)
     if len(pods) < expected:
         if has_started(job):
             return lost(job, Problem("PodLost", "A pod of the job vanished with its result", {}), now)
@@ -191,6 +234,9 @@ def observed(
         if problem is not None:
             return blocked(job, problem, now)
     status = _unblocked(job, now)
+    if is_false(status.conditions, NODES_HEALTHY):
+        conditions = _condition(job, status.conditions, NODES_HEALTHY, True, "Recovered", "", now)
+        status = status.model_copy(update={"conditions": conditions})
     for index in sorted(pods):
         if (waits := delay(pods[index], mount_failures.get(pods[index]["metadata"]["uid"]))) is not None:
             conditions = _condition(job, status.conditions, STARTED, False, *waits, now)
@@ -198,6 +244,20 @@ def observed(
     if len(pods) == expected and all(started(pod) for pod in pods.values()):
         status = status.model_copy(update={"conditions": _running(job, status.conditions, now)})
     return Step(status)
+
+
+def _leaving(job: Job, faults: Sequence[NodeFault], now: datetime) -> Step:
+    """The job leaves its nodes, at once or when the fault has not passed."""
+    fault = min(faults, key=lambda fault: fault.passing)
+    conditions = job.status.conditions
+    before = find(conditions, NODES_HEALTHY)
+    since = before.last_transition_time if before is not None and before.status == "False" else now
+    left = since + FAULT_GRACE - now
+    if fault.passing and left > timedelta(0):
+        conditions = _condition(job, conditions, NODES_HEALTHY, False, fault.problem.code, fault.problem.message, now)
+        return Step(job.status.model_copy(update={"conditions": conditions}), look_again=left)
+    faulty = [fault.node for fault in faults if fault.faulty]
+    return requeued(job, fault.problem, now, counts=fault.counts, faulty_nodes=faulty)
 
 
 def _result(job: Job, index: int, pod: PodObject, dead_nodes: Collection[str]) -> Outcome | None:
@@ -234,14 +294,32 @@ def _action(job: Job, exit_code: int | None) -> str:
 
 
 def lost(job: Job, problem: Problem, now: datetime, *, exit_code: int | None = None) -> Step:
-    """The attempt did not count: back to the queue, or failed after the last attempt."""
-    if (job.status.attempt or 0) > job.spec.retry_policy.limit:
+    """A fault ended the attempt: back to the queue, or failed after the last attempt."""
+    return requeued(job, problem, now, exit_code=exit_code, counts=True)
+
+
+def requeued(
+    job: Job,
+    problem: Problem,
+    now: datetime,
+    *,
+    exit_code: int | None = None,
+    counts: bool = False,
+    faulty_nodes: Sequence[str] = (),
+) -> Step:
+    """The attempt is over: back to the queue, or failed when it counts and was the last one that retryPolicy allows."""
+    retries = (job.status.retries or 0) + counts
+    if counts and retries > job.spec.retry_policy.limit:
         return Step(failed(job, problem, now, exit_code=exit_code), stop_pods=True)
     message = f"{problem.message}: waits for its next attempt"
+    attempts = _closed(job, problem.code, problem.message, exit_code, now)
+    if attempts and faulty_nodes:
+        attempts = [*attempts[:-1], attempts[-1].model_copy(update={"faulty_nodes": list(faulty_nodes)})]
     queued = _move(job, job.status, "queued", now).model_copy(
         update={
             "nodes": [],
-            "attempts": _closed(job, problem.code, problem.message, exit_code, now),
+            "retries": retries,
+            "attempts": attempts,
             "waiting": Waiting(reason=problem.code, message=message),
         }
     )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batchai.plan.mounts import BLOB_VOLUME, FILE_VOLUME
-from batchai.plan.pods import JOB_CONTAINER
+from batchai.plan.node_pod import JOB_CONTAINER
 from batchai.plan.vaults import VAULT_VOLUME
 
 PodObject = Mapping[str, Any]

@@ -28,9 +28,9 @@ def orphan(resource: Member, now: datetime) -> Status:
     return _provisioned(resource, "creating", "WorkspaceNotFound", message, now)
 
 
-def unsupported(resource: Member, message: str, now: datetime) -> Status:
-    """The operator cannot make what the resource asks for."""
-    return _provisioned(resource, "failed", "NotSupported", message, now)
+def refused(resource: Member, reason: str, message: str, now: datetime) -> Status:
+    """The resource may not be made."""
+    return _provisioned(resource, "failed", reason, message, now)
 
 
 def _provisioned(

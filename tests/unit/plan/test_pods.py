@@ -9,7 +9,7 @@ from batchai.api.cluster import ClusterSpec
 from batchai.errors import SpecError
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
-from batchai.plan.pods import Attempt, Images, check, job_pods, memory_quantity
+from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, memory_quantity
 from batchai.plan.secrets import needed
 
 IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
@@ -107,7 +107,7 @@ def test_secrets_are_named_and_never_read() -> None:
     pod = plan(**spec)
     assert {"name": "TOKEN", "valueFrom": {"secretKeyRef": reference}} in pod["spec"]["containers"][0]["env"]
     assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
-    assert set(needed(job(**spec).spec)) == {"batchai-storage-acc", "tokens", "pull"}
+    assert set(needed(job(**spec).spec, CLUSTER)) == {"batchai-storage-acc", "tokens", "pull"}
 
 
 def test_own_image_and_shared_memory() -> None:
@@ -212,3 +212,16 @@ def test_surroundings_belong_to_the_job() -> None:
     key_type, blob = base64.b64decode(secret["data"]["id.pub"]).split()
     assert key_type == b"ssh-ed25519"
     assert base64.b64decode(blob)[-32:] == private[51:]
+
+
+def test_the_clusters_vm_image_chooses_the_image_of_its_jobs() -> None:
+    machine = {"imageReference": {"publisher": "microsoft-ads", "offer": "Linux-DSVM", "sku": "x"}}
+    cluster = ClusterSpec.model_validate(
+        {"workspace": "w", "vmSize": "Standard_NC6", "virtualMachineConfiguration": machine}
+    )
+    images = {"linux-dsvm": {"*": "dsvm:1"}}
+    assert default_images(cluster, {"cntkSettings": "cntk:1", "*": "base:1"}, images) == {
+        "cntkSettings": "cntk:1",
+        "*": "dsvm:1",
+    }
+    assert default_images(CLUSTER, {"*": "base:1"}, images) == {"*": "base:1"}

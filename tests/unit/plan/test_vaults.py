@@ -13,6 +13,7 @@ from batchai.plan.secrets import needed
 from batchai.plan.vaults import VaultIdentity, VaultSecret, provider_classes, vault_secrets
 
 IDENTITY = VaultIdentity(tenant="the-tenant", client="the-client")
+CLUSTER = ClusterSpec.model_validate({"workspace": "w", "vmSize": "Standard_NC6"})
 VERSION = "0123456789abcdef0123456789abcdef"
 
 
@@ -79,9 +80,8 @@ def test_the_class_of_a_vault() -> None:
 def test_pods_make_the_driver_fetch_and_take_the_values_from_its_secrets() -> None:
     subject = job(secrets=[HUB, PLAIN, OTHER])
     attempt = Attempt(1, ("node-1",), gpus=0)
-    cluster = ClusterSpec.model_validate({"workspace": "w", "vmSize": "Standard_NC6"})
     identity = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
-    (pod,) = job_pods(subject, identity, attempt, cluster=cluster, images=Images("launcher:1", {"*": "base:1"}))
+    (pod,) = job_pods(subject, identity, attempt, cluster=CLUSTER, images=Images("launcher:1", {"*": "base:1"}))
     V1Pod.model_validate(pod)
     classes = [made["metadata"]["name"] for made in provider_classes(subject, IDENTITY)]
     assert classes == ["train-vault-akv-0b5f1f0e", "train-vault-other-0b5f1f0e"]
@@ -109,7 +109,7 @@ def test_pods_make_the_driver_fetch_and_take_the_values_from_its_secrets() -> No
 
 
 def test_nothing_waits_for_a_secret_that_the_pods_bring() -> None:
-    assert set(needed(job(secrets=[HUB, PLAIN]).spec)) == {"batchai-storage-acc", "mine"}
+    assert set(needed(job(secrets=[HUB, PLAIN]).spec, CLUSTER)) == {"batchai-storage-acc", "mine"}
 
 
 def test_a_job_without_references_needs_no_class_and_no_identity() -> None:

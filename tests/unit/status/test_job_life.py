@@ -1,11 +1,14 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.unit.builders import NOW, job, pod_raw
 
+from batchai.api.job import Job
+from batchai.schedule.nodes import NodeView
 from batchai.status import job as life
 from batchai.status.conditions import find, is_true
+from batchai.status.pods import Problem
 
 
 def running_job(**status: Any):
@@ -20,13 +23,14 @@ def running_job(**status: Any):
     )
 
 
-def observe(subject, *pods, failures=None, dead_nodes=(), now=NOW):
+def observe(subject, *pods, failures=None, dead_nodes=(), faults=(), now=NOW):
     return life.observed(
         subject,
         dict(enumerate(pods)),
         expected=subject.spec.node_count,
         mount_failures=failures or {},
         dead_nodes=dead_nodes,
+        faults=faults,
         now=now,
     )
 
@@ -175,13 +179,13 @@ def test_a_result_counts_if_it_was_there_before_the_pod_was_deleted(
 
 
 def test_each_fault_makes_the_next_attempt_wait_longer() -> None:
-    def pause(attempt: int) -> timedelta | None:
+    def pause(retries: int) -> timedelta | None:
         at = life.retry_at(
-            job(status={"executionState": "queued", "attempt": attempt, "executionStateTransitionTime": NOW})
+            job(status={"executionState": "queued", "retries": retries, "executionStateTransitionTime": NOW})
         )
         return at - NOW if at else None
 
-    assert [pause(attempt) for attempt in range(4)] == [
+    assert [pause(retries) for retries in range(4)] == [
         None,
         timedelta(seconds=5),
         timedelta(seconds=10),
@@ -190,7 +194,7 @@ def test_each_fault_makes_the_next_attempt_wait_longer() -> None:
 
 
 def test_the_last_attempt_is_not_repeated() -> None:
-    step = observe(running_job(attempt=4), pod_raw(phase="Failed", reason="Evicted"))
+    step = observe(running_job(attempt=4, retries=3), pod_raw(phase="Failed", reason="Evicted"))
     assert step.status.execution_state == "failed"
 
 
@@ -348,5 +352,63 @@ def test_the_limit_of_attempts_is_the_jobs() -> None:
 
 
 def test_waits_between_attempts_have_an_end() -> None:
-    subject = job(status={"attempt": 60, "executionStateTransitionTime": "2026-05-04T03:00:00Z"})
+    subject = job(status={"retries": 60, "executionStateTransitionTime": "2026-05-04T03:00:00Z"})
     assert life.retry_at(subject) == NOW.replace(minute=5, second=0)
+
+
+# --- nodes that turn bad ------------------------------------------------------------------------------------------
+
+
+def node(**facts: Any) -> NodeView:
+    return NodeView("n1", None, ready=True, schedulable=True, gpus=1, gpus_expected=True, **facts)
+
+
+def leave(subject: Job, found: NodeView, now: datetime = NOW) -> life.Step:
+    fault = life.node_fault(found)
+    assert fault is not None
+    return observe(subject, pod_raw(phase="Running", running=True), faults=[fault], now=now)
+
+
+def attempted() -> Job:
+    return running_job(attempts=[{"number": 1, "nodes": ["n1"], "startTime": "2026-05-04T03:01:30Z"}])
+
+
+def test_a_sick_gpu_sends_the_job_elsewhere_for_good() -> None:
+    step = leave(attempted(), node(gpu_problem="GPU 0 had XID 79"))
+    assert step.stop_pods
+    assert (step.status.execution_state, step.status.retries) == ("queued", 1)
+    assert step.status.waiting is not None
+    assert "XID 79" in step.status.waiting.message
+    assert life.avoided_nodes(running_job(**step.status.model_dump(by_alias=True, mode="json"))) == {"n1"}
+
+
+def test_a_preemption_notice_does_not_count() -> None:
+    step = leave(attempted(), node(preempted=True))
+    assert (step.status.execution_state, step.status.retries) == ("queued", 0)
+    assert step.status.attempts is not None
+    assert step.status.attempts[-1].reason == "NodePreempted"
+    assert step.status.attempts[-1].faulty_nodes is None
+
+
+def test_a_device_that_comes_back_in_time_is_forgiven() -> None:
+    first = leave(attempted(), node(broken_gpus=1))
+    assert (first.status.execution_state, first.look_again) == ("running", life.FAULT_GRACE)
+    conditions = [condition.model_dump(by_alias=True) for condition in first.status.conditions or []]
+    subject = running_job(conditions=conditions, attempts=attempted().model_dump(by_alias=True)["status"]["attempts"])
+    healed = observe(subject, pod_raw(phase="Running", running=True), now=NOW + timedelta(seconds=10))
+    assert is_true(healed.status.conditions, life.NODES_HEALTHY)
+    late = leave(subject, node(broken_gpus=1), NOW + life.FAULT_GRACE)
+    assert late.status.execution_state == "queued"
+    assert life.node_fault(node()) is None
+
+
+def test_a_result_that_is_there_counts_although_the_node_turned_bad() -> None:
+    fault = life.node_fault(node(gpu_problem="x"))
+    assert fault is not None
+    assert observe(running_job(), ended(0), faults=[fault]).status.execution_state == "succeeded"
+
+
+def test_a_job_that_lost_its_node_to_a_resize_starts_again_at_once() -> None:
+    step = life.requeued(attempted(), Problem("NodeDeallocated", "Node n1 was taken from the cluster", {}), NOW)
+    assert (step.status.execution_state, step.status.retries) == ("queued", 0)
+    assert life.retry_at(running_job(**step.status.model_dump(by_alias=True, mode="json"))) is None

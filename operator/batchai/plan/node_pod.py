@@ -1,0 +1,99 @@
+"""What every pod has that stands for a Batch AI node: pinned to its node, with the launcher as its command."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from batchai.api import names
+from batchai.api.cluster import ClusterSpec
+from batchai.plan.mounts import Mount
+from batchai.schedule.nodes import SPOT_TAINTS
+
+JOB_CONTAINER = "job"
+LAUNCHER_CONTAINER = "launcher"
+LAUNCHER_PATH = "/opt/batchai"
+LAUNCH_COMMAND = [
+    f"{LAUNCHER_PATH}/tini",
+    "-g",
+    "--",
+    f"{LAUNCHER_PATH}/busybox",
+    "sh",
+    f"{LAUNCHER_PATH}/launch",
+]
+BUNDLE_MOUNT = {"name": "launcher", "mountPath": LAUNCHER_PATH}
+_UNREACHABLE_SECONDS = 30
+"""How long a pod stays on a node that does not answer; Kubernetes' default of 300 s wastes a job's time."""
+
+
+def pinned(node: str, cluster: ClusterSpec) -> dict[str, Any]:
+    """The fields of a pod's spec that bring it to its node and keep it there.
+
+    The scheduler still checks resources and taints, but looks at one node only.
+    """
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+                    ]
+                }
+            }
+        },
+        "tolerations": [
+            *user_tolerations(cluster),
+            {"key": names.TAINT_CLUSTER, "operator": "Exists", "effect": "NoSchedule"},
+            *(
+                {
+                    "key": f"node.kubernetes.io/{state}",
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": _UNREACHABLE_SECONDS,
+                }
+                for state in ("not-ready", "unreachable")
+            ),
+        ],
+    }
+
+
+def user_tolerations(cluster: ClusterSpec) -> list[dict[str, Any]]:
+    """The tolerations of the cluster, and those that its size and priority stand for."""
+    spot = [{"key": key, "operator": "Exists"} for key in SPOT_TAINTS] if cluster.vm_priority == "lowpriority" else []
+    own = [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in cluster.tolerations or []]
+    return [*own, {"key": names.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}, *spot]
+
+
+def volumes(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
+    """The pod's volumes: the launcher's bundle, the root of the cluster's mounts, and the mounts."""
+    return [
+        {"name": "launcher", "emptyDir": {}},
+        {"name": "mounts", "emptyDir": {}},
+        *(mount.pod_volume() for mount in mounts),
+    ]
+
+
+def launcher(
+    image: str, security: dict[str, Any] | None = None, fetched: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The init container that copies the bundle into the pod.
+
+    fetched: volumes whose driver must be called, though no process reads them.
+    """
+    return {
+        "name": LAUNCHER_CONTAINER,
+        "image": image,
+        "command": ["/launcher/install", LAUNCHER_PATH],
+        "volumeMounts": [
+            BUNDLE_MOUNT,
+            *({"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True} for volume in fetched),
+        ],
+        "securityContext": security or {},
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }
+
+
+def literal(value: str) -> str:
+    """Kubernetes expands $(NAME) in a container's environment; a doubled dollar stands for itself."""
+    return value.replace("$", "$$")

@@ -1,0 +1,168 @@
+"""Hands a cluster's idle nodes to its queued jobs, and tells the others why they wait (Batch AI reference §7)."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from batchai.api.cluster import Cluster
+from batchai.api.job import Job, JobStatus, Waiting
+from batchai.errors import KubeApiError
+from batchai.kube.client import JOBS
+from batchai.plan import secrets
+from batchai.reconcile.context import Context, Key
+from batchai.reconcile.presence import SecretPresence
+from batchai.reconcile.writes import write_status
+from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
+from batchai.status import job as life
+
+_SECRET_CHECK_SECONDS = 5.0
+"""How often a missing Secret is looked for: the operator may not watch Secrets."""
+_REFRESH = timedelta(seconds=5)
+"""How often jobs that wait are told about a queue that moves."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The cluster's nodes for its queue. coming: groups of nodes that will be idle together (see `assign`)."""
+
+    idle: Sequence[str]
+    coming: Sequence[Collection[str]]
+    supply: Supply
+
+
+class JobQueue:
+    """The queues of all clusters; between passes it remembers only when it told jobs of their place."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._presence = SecretPresence(context.api, context.clock)
+        self._told: dict[str, datetime] = {}
+        self._unsure: set[Key] = set()
+
+    async def settle(self) -> None:
+        """Reads jobs again whose assignment was sent and not answered: they may have nodes.
+
+        Raises KubeApiError while that cannot be known.
+        """
+        for key in list(self._unsure):
+            try:
+                raw = await self._context.api.get(JOBS, key.name, namespace=key.namespace)
+                self._context.objects.put("Job", {**raw, "kind": "Job"})
+            except KubeApiError as error:
+                if not error.not_found:
+                    raise
+            self._unsure.discard(key)
+
+    async def advance(self, cluster: Cluster, jobs: Mapping[str, Job], nodes: Nodes) -> float | None:
+        """Starts the jobs that may start; seconds until the next look without an event, or None."""
+        now = self._context.clock()
+        resting = {name: at for name, job in jobs.items() if (at := life.retry_at(job)) is not None and at > now}
+        candidates = {name: queued(job) for name, job in jobs.items() if name not in resting}
+        missing: dict[str, str] = {}
+        decision = assign(list(candidates.values()), nodes.idle, nodes.coming)
+        while newly := await self._without_secrets(cluster, [jobs[name] for name in decision.started]):
+            missing |= newly
+            able = [entry for name, entry in candidates.items() if name not in missing]
+            decision = assign(able, nodes.idle, nodes.coming)
+        await self._start(jobs, decision.started)
+        waiting = order([entry for name, entry in candidates.items() if name not in decision.started])
+        supply = _after(nodes.supply, decision.started)
+        late = await self._tell(cluster, [jobs[entry.name] for entry in waiting], waiting, missing, supply)
+        pauses = [(at - now).total_seconds() for at in resting.values()]
+        if missing:
+            pauses.append(_SECRET_CHECK_SECONDS)
+        if late is not None:
+            pauses.append(late.total_seconds())
+        return min(pauses, default=None)
+
+    async def _start(self, jobs: Mapping[str, Job], started: Mapping[str, Sequence[str]]) -> None:
+        now = self._context.clock()
+        results = await asyncio.gather(
+            *(self._write(jobs[name], life.assigned(jobs[name], nodes, now)) for name, nodes in started.items()),
+            return_exceptions=True,
+        )
+        for name, result in zip(started, results, strict=True):
+            key = Key("Job", jobs[name].metadata.namespace, name)
+            if isinstance(result, KubeApiError) and result.status != 409:
+                self._unsure.add(key)
+            self._context.queue.add(key)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _tell(
+        self,
+        cluster: Cluster,
+        jobs: Sequence[Job],
+        waiting: Sequence[QueuedJob],
+        missing: Mapping[str, str],
+        supply: Supply,
+    ) -> timedelta | None:
+        """Writes places and reasons that changed; how long to wait if it is too early to tell all of them."""
+        now = self._context.clock()
+        last = self._told.get(cluster.metadata.uid)
+        early = last is not None and now - last < _REFRESH
+        changes: list[tuple[Job, JobStatus]] = []
+        skipped = False
+        for position, (job, entry) in enumerate(zip(jobs, waiting, strict=True), start=1):
+            place = shown_position(position, job.status.queue_position)
+            if entry.name in missing:
+                reason, message = "SecretNotFound", missing[entry.name]
+            else:
+                reason, message = waiting_message(entry, place, supply)
+            if job.status.queue_position == place and job.status.waiting == Waiting(reason=reason, message=message):
+                continue
+            news = job.status.queue_position is None or job.status.waiting is None or entry.name in missing
+            if early and not news:
+                skipped = True
+                continue
+            changes.append((job, life.waiting(job, reason, message, position=place, now=now)))
+        if changes and not early:
+            self._told[cluster.metadata.uid] = now
+        await asyncio.gather(*(self._write(job, status) for job, status in changes))
+        return last + _REFRESH - now if skipped and last is not None else None
+
+    async def _without_secrets(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, str]:
+        """The jobs that would start but lack a Secret: name → what is missing."""
+        missing: dict[str, str] = {}
+        for job in starting:
+            namespace = job.metadata.namespace
+            for secret, keys in secrets.needed(job.spec, cluster.spec).items():
+                if not await self._presence.exists(namespace, secret):
+                    missing[job.metadata.name] = (
+                        f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
+                        f"{' and '.join(keys)}"
+                    )
+                    break
+        return missing
+
+    async def _write(self, job: Job, status: JobStatus) -> None:
+        raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
+        if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
+            await write_status(self._context, JOBS, raw, status)
+
+
+def is_queued(job: Job) -> bool:
+    """The job was accepted and waits for nodes only."""
+    return (
+        job.status.execution_state == "queued"
+        and job.status.job_output_directory_path_segment is not None
+        and not job.spec.terminate
+        and job.metadata.deletion_timestamp is None
+    )
+
+
+def queued(job: Job) -> QueuedJob:
+    """The job as the queue sees it."""
+    created = job.metadata.creation_timestamp
+    assert created is not None  # noqa: S101 - the API server sets it
+    return QueuedJob(
+        job.metadata.name, job.spec.scheduling_priority, created, job.spec.node_count, life.avoided_nodes(job)
+    )
+
+
+def _after(supply: Supply, started: Mapping[str, Sequence[str]]) -> Supply:
+    running = {**supply.running, **{name: len(nodes) for name, nodes in started.items()}}
+    taken = sum(len(nodes) for nodes in started.values())
+    return Supply(supply.idle - taken, supply.total, supply.maximum, running, supply.others)
