@@ -7,12 +7,13 @@
 Every function returns a new status; none of them remembers or asks anything.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from batchai.api.base import Condition
+from batchai.api.durations import parse_duration
 from batchai.api.job import (
     TERMINAL_STATES,
     ErrorDetail,
@@ -27,10 +28,12 @@ from batchai.plan.directories import JobIdentity
 from batchai.schedule.nodes import NodeView
 from batchai.status.conditions import find, is_false, is_true, shorten, with_condition
 from batchai.status.pods import (
+    OUT_OF_TIME,
     Outcome,
     PodObject,
     Problem,
     delay,
+    disruption,
     finished_at,
     outcome,
     start_problem,
@@ -220,15 +223,15 @@ def observed(
     if 0 in results and results[0].problem is None:
         return Step(_ended(job, "succeeded", None, results[0].exit_code, now))
     failures = {index: found for index, found in results.items() if found.problem is not None}
-    if failures:
-        return _after_failures(job, failures, pods, now)
+    if any(not fault.passing for fault in faults):
+        return _leaving(job, faults, now)
+    vanished = len(pods) < expected and has_started(job)
+    if failures or vanished:
+        return _after_failures(job, failures, pods, vanished, now)
     if faults:
         return _leaving(job, faults, now)
-    if len(pods) < expected:
-        if has_started(job):
-            return lost(job, Problem("PodLost", "A pod of the job vanished with its result", {}), now)
-        if master is None:
-            return Step(job.status)
+    if master is None:
+        return Step(job.status)
     for index in sorted(pods):
         problem = start_problem(pods[index], mount_failures.get(pods[index]["metadata"]["uid"]))
         if problem is not None:
@@ -268,12 +271,18 @@ def _result(job: Job, index: int, pod: PodObject, dead_nodes: Collection[str]) -
     return outcome(pod)
 
 
-def _after_failures(job: Job, failures: Mapping[int, Outcome], pods: Mapping[int, PodObject], now: datetime) -> Step:
-    """A fault of a node decides, for it makes the others fail, too; then the master, which knows the first failure."""
-    faults = [found.problem for found in failures.values() if found.infrastructure and found.problem]
-    if faults:
-        return lost(job, faults[0], now)
+def _after_failures(
+    job: Job, failures: Mapping[int, Outcome], pods: Mapping[int, PodObject], vanished: bool, now: datetime
+) -> Step:
+    """What came from outside decides, for it makes the rest fail, too; then the master, which knows the first failure.
+
+    vanished: a pod that was there is gone.
+    """
     ends = [ended for index in failures if (ended := finished_at(pods[index])) is not None]
+    if any(found.problem == OUT_OF_TIME for found in failures.values()) or _out_of_time(job, ends):
+        return Step(failed(job, OUT_OF_TIME, now))
+    if (fault := next(_faults(failures, pods, vanished), None)) is not None:
+        return lost(job, fault, now)
     if len(pods) > 1 and ends and now - min(ends) < SETTLING:
         return Step(job.status, look_again=SETTLING)
     decisive = failures[min(failures)]
@@ -284,6 +293,26 @@ def _after_failures(job: Job, failures: Mapping[int, Outcome], pods: Mapping[int
     if action == "succeed":
         return Step(_ended(job, "succeeded", None, decisive.exit_code, now))
     return Step(failed(job, decisive.problem, now, exit_code=decisive.exit_code))
+
+
+def _out_of_time(job: Job, ends: Collection[datetime]) -> bool:
+    """The first end came after the job's time: each node's kubelet counts for itself, and one is the first to stop."""
+    start = job.status.execution_info.start_time if job.status.execution_info else None
+    limit = parse_duration(job.spec.constraints.max_wall_clock_time)
+    # Ends have whole seconds.
+    return start is not None and bool(ends) and min(ends) - start.replace(microsecond=0) >= limit
+
+
+def _faults(failures: Mapping[int, Outcome], pods: Mapping[int, PodObject], vanished: bool) -> Iterator[Problem]:
+    """What no process of the job did. A running job's pods are deleted by others only."""
+    for found in failures.values():
+        if found.infrastructure and found.problem is not None:
+            yield found.problem
+    for pod in pods.values():
+        if unreachable(pod) and (problem := disruption(pod)) is not None:
+            yield problem
+    if vanished:
+        yield Problem("PodLost", "A pod of the job vanished with its result", {})
 
 
 def _action(job: Job, exit_code: int | None) -> str:

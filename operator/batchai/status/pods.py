@@ -51,6 +51,9 @@ class Problem:
     details: Mapping[str, str]
 
 
+OUT_OF_TIME = Problem("MaxWallClockTimeExceeded", "The job ran longer than constraints.maxWallClockTime", {})
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a pod ended. problem is None for exit code 0.
@@ -107,9 +110,8 @@ def outcome(pod: PodObject) -> Outcome | None:
     if status.get("phase") not in {"Succeeded", "Failed"}:
         return None
     if status.get("reason") == "DeadlineExceeded":
-        text = "The job ran longer than constraints.maxWallClockTime"
-        return Outcome(None, Problem("MaxWallClockTimeExceeded", text, {}))
-    if (lost := _infrastructure(pod)) is not None:
+        return Outcome(None, OUT_OF_TIME)
+    if (lost := disruption(pod)) is not None:
         return Outcome(None, lost, infrastructure=True)
     if (init := _init_problem(pod)) is not None:
         return Outcome(None, init)
@@ -163,7 +165,8 @@ def _ended(terminated: Mapping[str, Any]) -> Outcome:
     return Outcome(int(found.get("exit") or terminated["exitCode"]), Problem(code, message, kept))
 
 
-def _infrastructure(pod: PodObject) -> Problem | None:
+def disruption(pod: PodObject) -> Problem | None:
+    """What ended, or is ending, the pod that is neither its job nor its own processes."""
     status = pod.get("status", {})
     for condition in status.get("conditions", []):
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from tests.unit.builders import NOW, job, pod_raw
 
-from batchai.api.job import Job
+from batchai.api.job import ExecutionInfo, Job
 from batchai.schedule.nodes import NodeView
 from batchai.status import job as life
 from batchai.status.conditions import find, is_true
@@ -306,6 +306,50 @@ def test_the_fault_of_a_node_explains_the_failures_of_the_others() -> None:
     assert step.status.attempts is not None
     (attempt,) = step.status.attempts
     assert (attempt.reason, attempt.message, attempt.end_time) == ("NodeLost", "low on memory", NOW)
+
+
+def mpirun_failed() -> dict[str, Any]:
+    return failed(0, 1, "phase=toolkit exit=1 node=n1 process=mpirun\nlost a daemon")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [
+        ([{"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"}], "NodePreempted"),
+        ([], "PodDeleted"),
+    ],
+)
+def test_a_pod_that_somebody_deletes_explains_the_failures_of_the_others(
+    conditions: list[dict[str, str]], reason: str
+) -> None:
+    leaving = pod_raw(1, phase="Running", running=True, conditions=conditions)
+    leaving["metadata"]["deletionTimestamp"] = "2026-05-04T03:02:40Z"
+    step = observe(two_nodes(), mpirun_failed(), leaving)
+    assert step.status.execution_state == "queued"
+    assert step.status.attempts is not None
+    assert step.status.attempts[0].reason == reason
+
+
+def test_a_pod_that_is_gone_explains_the_failures_of_the_others() -> None:
+    both = observe(two_nodes(), pod_raw(running=True), pod_raw(1, running=True)).status.conditions or []
+    subject = two_nodes()
+    subject = subject.model_copy(update={"status": subject.status.model_copy(update={"conditions": both})})
+    step = observe(subject, mpirun_failed(), now=NOW + life.SETTLING)
+    assert step.status.execution_state == "queued"
+    assert step.status.attempts is not None
+    assert step.status.attempts[0].reason == "PodLost"
+
+
+@pytest.mark.parametrize(("start", "code"), [("03:01:50.9", "MaxWallClockTimeExceeded"), ("03:01:51", "JobFailed")])
+def test_the_first_node_that_is_out_of_time_takes_the_others_along(start: str, code: str) -> None:
+    """mpirun fails at 03:02:00 because the other node was stopped, whose pod has not quite ended."""
+    subject = two_nodes(constraints={"maxWallClockTime": "PT10S"})
+    info = ExecutionInfo.model_validate({"startTime": f"2026-05-04T{start}Z"})
+    subject = subject.model_copy(update={"status": subject.status.model_copy(update={"execution_info": info})})
+    late = NOW + timedelta(minutes=5)
+    info = observe(subject, mpirun_failed(), pod_raw(1, running=True), now=late).status.execution_info
+    assert info is not None
+    assert (info.errors or [])[0].code == code
 
 
 def test_a_pod_given_up_on_a_dead_node_is_lost() -> None:
