@@ -142,23 +142,17 @@ class Space:
             },
         )
 
-    def submit(self, name: str, command: str | None, **spec: Any) -> None:
-        self.cluster.apply(self.manifest(name, command, **spec))
-
-    def run(
-        self,
-        name: str,
-        command: str | None,
-        *,
-        succeeds: bool = True,
-        blobs: dict[str, bytes] | None = None,
-        **spec: Any,
-    ) -> dict[str, Any]:
+    def submit(self, name: str, command: str | None, *, blobs: dict[str, bytes] | None = None, **spec: Any) -> None:
         container = self.storage.blobs.get_container_client(self.namespace)
         for path, data in (blobs or {}).items():
             container.upload_blob(path, data, overwrite=True)
+        self.cluster.apply(self.manifest(name, command, **spec))
+
+    def run(
+        self, name: str, command: str | None, *, succeeds: bool = True, seconds: float = 90, **spec: Any
+    ) -> dict[str, Any]:
         self.submit(name, command, **spec)
-        job = self.finished(name)
+        job = self.finished(name, seconds)
         assert (job["status"]["executionState"] == "succeeded") == succeeds, json.dumps(job["status"], indent=1)
         return job
 
@@ -172,8 +166,8 @@ class Space:
     def wait_for_state(self, name: str, state: str) -> None:
         self.wait_until(lambda: self.state(name) == state, f"job {name} is {state}")
 
-    def finished(self, name: str) -> dict[str, Any]:
-        self.wait_until(lambda: self.state(name) in {"succeeded", "failed"}, f"job {name} ends")
+    def finished(self, name: str, seconds: float = 90) -> dict[str, Any]:
+        self.wait_until(lambda: self.state(name) in {"succeeded", "failed"}, f"job {name} ends", seconds)
         return self.job(name)
 
     def terminate(self, name: str) -> None:

@@ -1,9 +1,11 @@
 """Jobs of several nodes, and what happens when one of their nodes or processes fails."""
 
+import json
 import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -123,25 +125,27 @@ def test_a_rank_that_is_killed_for_memory_is_told_apart(space: Space) -> None:
     assert "OOMKilled" in found["details"]["Reason"]
 
 
-def test_terminate_reaches_every_process_of_every_node(space: Space) -> None:
-    script = """
-import os, signal, sys, time
-def stop(*_):
-    print('stopped', flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
+# os.write, because a signal may come while a print still holds the stream.
+OBEDIENT = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'stopped\\n'), os._exit(0)))
 print('up', flush=True)
 time.sleep(60)
 """
-    for path, data in ranks(script).pop("blobs").items():
-        space.storage.blobs.get_container_client(space.namespace).upload_blob(path, data, overwrite=True)
-    settings = ranks(script)
-    settings.pop("blobs")
-    space.submit("stops", None, nodeCount=2, **settings)
+
+
+def wait_for_ranks(space: Space, name: str) -> None:
+    """Until both ranks of a job of two nodes have begun."""
     for rank in range(2):
         space.wait_until(
-            lambda rank=rank: space.try_read_output("stops", f"stdouterr/stdout-{rank}.txt") == b"up\n", f"rank {rank}"
+            lambda rank=rank: (space.try_read_output(name, f"stdouterr/stdout-{rank}.txt") or b"").startswith(b"up\n"),
+            f"rank {rank}",
         )
+
+
+def test_terminate_reaches_every_process_of_every_node(space: Space) -> None:
+    space.submit("stops", None, nodeCount=2, **ranks(OBEDIENT))
+    wait_for_ranks(space, "stops")
     space.terminate("stops")
     job = space.finished("stops")
     assert error(job)["code"] == "JobTerminated"
@@ -150,6 +154,75 @@ time.sleep(60)
             lambda rank=rank: space.read_output("stops", f"stdouterr/stdout-{rank}.txt") == b"up\nstopped\n",
             f"rank {rank} was told",
         )
+
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'told\\n'))
+print('up', flush=True)
+while True:
+    time.sleep(0.1)
+    print('on', flush=True)
+"""
+
+
+def test_delete_kills_after_the_grace_period_what_ignores_sigterm(space: Space) -> None:
+    space.submit("stubborn", None, nodeCount=2, terminationGracePeriodSeconds=4, **ranks(STUBBORN))
+    wait_for_ranks(space, "stubborn")
+    status = space.job("stubborn")["status"]
+    logs = f"{status['jobOutputDirectoryPathSegment']}/stdouterr"
+    space.cluster.kubectl("delete", "bjob", "stubborn", "-n", space.namespace, "--timeout=30s")
+    space.wait_until(lambda: not space.pods("stubborn"), "the pods are gone")
+    for rank, node in enumerate(status["nodes"]):
+        before, told, after = space.read_share(f"{logs}/stdout-{rank}.txt").decode().partition("told\n")
+        assert told, f"rank {rank} got SIGTERM"
+        assert "told" not in after, "once"
+        assert before.startswith("up\n")
+        assert after.count("on\n") > 10, "the rank was left its time, and what it wrote in it is there"
+        log = space.read_share(f"{logs}/execution-{node}.log").decode()
+        assert "asked to stop: SIGTERM, after 4 s SIGKILL" in log
+        assert "exits with code 137" in log
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_job_that_runs_too_long_ends_on_every_node(space: Space, count: int) -> None:
+    name = f"long-{count}"
+    limit = {"maxWallClockTime": "PT15S"}
+    job = space.run(name, None, nodeCount=count, constraints=limit, **ranks(OBEDIENT), succeeds=False)
+    info = job["status"]["executionInfo"]
+    assert error(job)["code"] == "MaxWallClockTimeExceeded"
+    assert "exitCode" not in info
+    took = datetime.fromisoformat(info["endTime"]) - datetime.fromisoformat(info["startTime"])
+    assert timedelta(seconds=15) <= took < timedelta(seconds=30)
+    assert [attempt["reason"] for attempt in job["status"]["attempts"]] == ["MaxWallClockTimeExceeded"]
+    space.wait_until(
+        lambda: all(pod["status"]["phase"] in {"Succeeded", "Failed"} for pod in space.pods(name)), "every node's end"
+    )
+    for rank in range(count):
+        assert space.read_output(name, f"stdouterr/stdout-{rank}.txt") == b"up\nstopped\n"
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_pod_that_is_evicted_is_no_failure_of_the_job(space: Space, index: int) -> None:
+    name = f"evicted-{index}"
+    # When the second node goes, the first one's process fails: ssh ends with a code of its own.
+    command = '[ -z "$AZ_BATCHAI_PREV_OUTPUT_MODEL" ] || exit 0; ssh ${AZ_BATCH_HOST_LIST#*,} "echo up; sleep 600"'
+    space.submit(name, command, nodeCount=2)
+    space.wait_until(lambda: space.try_read_output(name, "stdouterr/stdout.txt") == b"up\n", "both nodes work")
+    pod = f"{name}-1-{index}"
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": space.namespace},
+    }
+    path = f"/api/v1/namespaces/{space.namespace}/pods/{pod}/eviction"
+    space.cluster.kubectl("create", "--raw", path, "-f", "-", data=json.dumps(eviction))
+    status = space.finished(name)["status"]
+    assert (status["executionState"], status["attempt"]) == ("succeeded", 2)
+    first, second = status["attempts"]
+    assert (first["reason"], second["reason"]) == ("NodePreempted", "Completed")
+    assert "Eviction" in first["message"]
+    assert "exitCode" not in first
 
 
 def test_a_peer_that_may_not_come_up_fails_the_job_with_the_reason(space: Space) -> None:
@@ -185,6 +258,23 @@ def test_a_peer_that_does_not_answer_is_named_after_the_deadline(space: Space) -
     )
     assert error(job)["code"] == "NodesUnreachable"
     assert f"waits for {job['status']['nodes'][1]}" in error(job)["details"]["Info"]
+
+
+def test_every_task_of_tensorflow_knows_the_cluster_with_its_chief(space: Space) -> None:
+    script = "import os, sys, time\nprint(os.environ['TF_CONFIG'], flush=True)\ntime.sleep(int(sys.argv[1]))"
+    settings = {
+        "pythonScriptFilePath": "$AZ_BATCHAI_JOB_MOUNT_ROOT/data/task.py",
+        "masterCommandLineArgs": "2",
+        "workerCommandLineArgs": "0",
+        "parameterServerCommandLineArgs": "600",
+        "chief": True,
+    }
+    space.run("chief", None, nodeCount=2, tensorFlowSettings=settings, blobs={"task.py": script.encode()})
+    first, second = (f"chief-1-{index}.batchai-chief" for index in range(2))
+    cluster = {"chief": [f"{first}:2223"], "ps": [f"{first}:2222"], "worker": [f"{second}:2222"]}
+    for file, task in (("wk-0", "chief"), ("wk-1", "worker"), ("ps-0", "ps")):
+        told = json.loads(space.read_output("chief", f"stdouterr/stdout-{file}.txt"))
+        assert told == {"cluster": cluster, "task": {"type": task, "index": 0}, "environment": "cloud"}
 
 
 def test_a_lost_node_requeues_the_job_on_the_others(space: Space) -> None:
