@@ -52,7 +52,12 @@ unit: venv ## Unit and property tests
 .PHONY: e2e
 e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
 	tests/kind/images.sh ash bare mpi torch tensorflow
-	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 $(if $(T),-k "$(T)")
+	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 -m "not toolkits" $(if $(T),-k "$(T)")
+
+.PHONY: e2e-toolkits
+e2e-toolkits: deploy ## Those with toolkits whose images are big or slow to build; T=name runs one
+	tests/kind/images.sh caffe2 horovod
+	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 -m toolkits $(if $(T),-k "$(T)")
 
 .PHONY: cluster
 cluster: venv ## The kind cluster with the Azure stand-ins

@@ -32,6 +32,14 @@ def storage() -> Storage:
     )
 
 
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """The folder with MNIST in CNTK's text format."""
+    data = Path(os.environ.get("BATCHAI_CACHE", Path.home() / ".cache" / "batchai"), "mnist")
+    subprocess.run([ROOT / "quickstart/data.sh", data], check=True)
+    return data
+
+
 @pytest.fixture(scope="module")
 def space(cluster: Cluster, storage: Storage) -> Iterator[Space]:
     space = Space(cluster, storage, f"e2e-{uuid.uuid4().hex[:8]}")

@@ -16,12 +16,10 @@ NAMESPACE = "batchai-samples"
 
 
 @pytest.fixture(scope="module")
-def samples(cluster: Cluster, storage: Storage) -> Iterator[Space]:
-    data = Path(os.environ.get("BATCHAI_CACHE", Path.home() / ".cache" / "batchai"), "mnist")
-    subprocess.run([ROOT / "quickstart/data.sh", data], check=True)
+def samples(cluster: Cluster, storage: Storage, mnist: Path) -> Iterator[Space]:
     script = ROOT / "trainer-image/samples/ConvNet_MNIST.py"
     subprocess.run(
-        [sys.executable, ROOT / "quickstart/storage.py", script, data],
+        [sys.executable, ROOT / "quickstart/storage.py", script, mnist],
         check=True,
         env=os.environ | {"AZURE_STORAGE_CONNECTION_STRING": storage.connection},
     )

@@ -26,14 +26,16 @@ cntk() {
 
 ash() { test_image ash; }
 bare() { test_image bare; }
+caffe2() { test_image caffe2 python:3.6-slim-bullseye; }
+horovod() { torch; test_image horovod batchai-test/torch:dev; }
 mpi() { test_image mpi; }
 torch() { test_image torch; }
 tensorflow() { test_image tensorflow; }
 
-# What jobs of the end-to-end tests run in.
+# test_image NAME [BASE]: what jobs of the end-to-end tests run in.
 test_image() {
   local context=tests/e2e/images/$1
-  image "batchai-test/$1:dev" "$context/Dockerfile" "$context" debian:bookworm-slim "$context"
+  image "batchai-test/$1:dev" "$context/Dockerfile" "$context" "${2:-debian:bookworm-slim}" "$context"
 }
 
 azure() {

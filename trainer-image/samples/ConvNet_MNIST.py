@@ -91,7 +91,7 @@ def test(trainer, reader, inputs):
 
 
 def main(data, output):
-    """Trains, saves and tests."""
+    """Trains, saves and tests; the model."""
     epochs, samples = int(os.environ.get("MNIST_EPOCHS", "40")), int(os.environ.get("MNIST_SAMPLES", "60000"))
     images, labels = C.input_variable((1, SIDE, SIDE)), C.input_variable(CLASSES)
 
@@ -115,6 +115,7 @@ def main(data, output):
         test(trainer, source(os.path.join(data, "Test-28x28_cntk_text.txt"), training=False), inputs)
     if C.Communicator.num_workers() > 1:
         C.Communicator.finalize()
+    return model
 
 
 if __name__ == "__main__":
