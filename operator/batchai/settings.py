@@ -62,6 +62,31 @@ class Settings:
         )
 
 
+@dataclass(frozen=True)
+class AgentSettings:
+    """The node health agent's settings.
+
+    node: the node that it runs on. probe_seconds: the rest between two looks at the GPUs. deadline_seconds: how long
+    the driver may take; opening it takes seconds for each GPU where no persistence daemon runs.
+    """
+
+    node: str
+    probe_seconds: float = 15.0
+    deadline_seconds: float = 60.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "AgentSettings":
+        """Reads NODE_NAME, and BATCHAI_PROBE_SECONDS and BATCHAI_PROBE_DEADLINE_SECONDS if they are there.
+
+        Raises KeyError naming the variable if it is missing.
+        """
+        return cls(
+            node=environment["NODE_NAME"],
+            probe_seconds=float(environment.get("BATCHAI_PROBE_SECONDS", cls.probe_seconds)),
+            deadline_seconds=float(environment.get("BATCHAI_PROBE_DEADLINE_SECONDS", cls.deadline_seconds)),
+        )
+
+
 def _number(name: str, environment: Mapping[str, str]) -> int | None:
     text = environment.get(name, "")
     if not text:

@@ -43,7 +43,17 @@ lint() {
   go_toolchain
 }
 
-unit() { program busybox busybox-static; }
+unit() {
+  program busybox busybox-static
+  c_compiler
+}
+
+# With the C library's headers, which Debian's gcc only recommends.
+c_compiler() {
+  echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1 && return
+  missing+=(gcc)
+  packages+=(gcc libc6-dev)
+}
 
 go_toolchain() { command -v go >/dev/null || fail "missing: Go 1.26 or newer (go.dev/dl)"; }
 

@@ -181,12 +181,19 @@ def _documentation() -> str:
 
 
 def _permissions() -> str:
-    """The operator's rights as a table, read from its roles."""
-    documents = yaml.safe_load_all((_ROOT / "manifests" / "rbac.yaml").read_text(encoding="utf-8"))
+    """The rights of the operator and of the node health agent as tables, read from their roles."""
+    operator = _rights(Path("manifests", "rbac.yaml"))
+    agent = _rights(Path("manifests", "agent", "rbac.yaml"))
+    note = "An admission policy narrows what it writes to its own node's condition and taint."
+    lines = ["# Permissions of the operator", "", *operator, "", "## The node health agent", "", *agent]
+    return "\n".join([*lines, "", note, ""])
+
+
+def _rights(manifest: Path) -> list[str]:
+    """A table of the roles in a manifest."""
+    documents = yaml.safe_load_all((_ROOT / manifest).read_text(encoding="utf-8"))
     lines = [
-        "# Permissions of the operator",
-        "",
-        "Generated from `manifests/rbac.yaml` by `make generate`.",
+        f"Generated from `{manifest}` by `make generate`.",
         "",
         "| Where | Resources | Names | Verbs |",
         "| --- | --- | --- | --- |",
@@ -201,7 +208,7 @@ def _permissions() -> str:
             )
             only = ", ".join(rule.get("resourceNames", ["any"]))
             lines.append(f"| {where} | {resources} | {only} | {', '.join(rule['verbs'])} |")
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:

@@ -48,5 +48,12 @@ SECRET_ACCOUNT_NAME = "azurestorageaccountname"  # noqa: S105 - a key's name
 SECRET_ACCOUNT_KEY = "azurestorageaccountkey"  # noqa: S105 - a key's name
 SECRET_ACCOUNT_SAS = "azurestorageaccountsastoken"  # noqa: S105 - a key's name
 
+CONDITION_GPU_HEALTHY = f"{GROUP}/GpuHealthy"
+"""On nodes: the node health agent's verdict; False is bad, Unknown says that there is nothing to judge."""
+TAINT_GPU_UNHEALTHY = f"{GROUP}/gpu-unhealthy"
+"""On nodes, NoSchedule, while that condition is False; only the agent adds and removes it."""
+LABEL_GPU_COUNT = f"{GROUP}/gpu-count"
+"""On nodes, by their administrator: how many GPUs the machine has."""
+
 INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 GPU_RESOURCE = "nvidia.com/gpu"
