@@ -37,10 +37,6 @@ ANNOTATION_NODE = f"{GROUP}/node"
 ANNOTATION_PREPARED = f"{GROUP}/prepared"
 """On owned nodes: the fingerprint of the setup that has succeeded there."""
 
-CONDITION_GPU_HEALTHY = f"{GROUP}/GpuHealthy"
-TAINT_GPU_UNHEALTHY = f"{GROUP}/gpu-unhealthy"
-"""On nodes: what the health agent says of their GPUs, and the taint of sick ones."""
-
 FINALIZER_RESULT = f"{GROUP}/result"
 """On master pods, until their result is in the Job's status (design §2.2)."""
 
