@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 import kopf
 
+from batchai.errors import SpecError
 from batchai.handlers import registry
 from batchai.kube.client import KubeClient
 from batchai.kube.lease import Lease, LeaseLost
 from batchai.kube.session import connect
+from batchai.logs import formatter
 from batchai.reconcile.runtime import Runtime
 from batchai.settings import Settings
 
@@ -62,10 +64,16 @@ async def run(settings: Settings) -> int:
 
 def main() -> int:
     """The container's command."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    settings = Settings.from_environment()
+    handler = logging.StreamHandler(sys.stderr)
+    try:
+        handler.setFormatter(formatter(settings.log_format))
+    except SpecError as error:
+        sys.exit(str(error))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("kopf", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return asyncio.run(run(Settings.from_environment()))
+    return asyncio.run(run(settings))
 
 
 if __name__ == "__main__":

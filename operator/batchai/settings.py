@@ -21,7 +21,7 @@ class Settings:
     clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
     workers: reconciles at the same time. resync_seconds: how often everything that is not finished is looked
-    at without a reason.
+    at without a reason. log_format: json or text.
     """
 
     launcher_image: str
@@ -35,12 +35,13 @@ class Settings:
     clusters_per_namespace: int | None = None
     workers: int = 16
     resync_seconds: float = 600.0
+    log_format: str = "text"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
         and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
-        BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE and BATCHAI_CLUSTERS_PER_NAMESPACE.
+        BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE and BATCHAI_LOG_FORMAT.
 
         Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
         """
@@ -59,6 +60,7 @@ class Settings:
             placeholder_image=environment.get("BATCHAI_PLACEHOLDER_IMAGE", cls.placeholder_image),
             clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
             vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
+            log_format=environment.get("BATCHAI_LOG_FORMAT", cls.log_format),
         )
 
 

@@ -16,6 +16,7 @@ from batchai.errors import BatchAIError, KubeApiError
 from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, KubeClient
 from batchai.kube.informer import Informer, Selection
 from batchai.kube.store import Object, ObjectStore, Store
+from batchai.logs import about
 from batchai.reconcile import group, routing
 from batchai.reconcile.cluster import ClusterReconciler
 from batchai.reconcile.context import Context, Key, Reconciler
@@ -104,25 +105,29 @@ class Runtime:
     async def _work(self, reconcilers: dict[str, Reconciler]) -> None:
         while True:
             key = await self.queue.get()
-            try:
-                again = await reconcilers[key.kind].reconcile(key)
-            except KubeApiError as error:
-                # 409: somebody was quicker; the newer object is on its way here.
-                level = logging.DEBUG if error.status == 409 else logging.WARNING
-                _log.log(level, "%s %s/%s: %s", *key, error)
-                self.queue.retry(key)
-            except BatchAIError as error:
-                _log.warning("%s %s/%s: %s", *key, error)
-                self.queue.retry(key)
-            except Exception:  # noqa: BLE001 - a worker outlives every mistake in a reconciler
-                _log.exception("%s %s/%s: unexpected", *key)
-                self.queue.retry(key)
-            else:
-                self.queue.forget(key)
-                if again is not None:
-                    self.queue.add_after(key, again)
-            finally:
-                self.queue.done(key)
+            item = self._objects.get(*key)
+            with about(*key, attempt=item.get("status", {}).get("attempt") if item else None):
+                await self._pass(reconcilers[key.kind], key)
+            self.queue.done(key)
+
+    async def _pass(self, reconciler: Reconciler, key: Key) -> None:
+        """One pass and what follows from how it went."""
+        try:
+            again = await reconciler.reconcile(key)
+        except KubeApiError as error:
+            # 409: somebody was quicker; the newer object is on its way here.
+            _log.log(logging.DEBUG if error.status == 409 else logging.WARNING, "%s", error)
+            self.queue.retry(key)
+        except BatchAIError as error:
+            _log.warning("%s", error)
+            self.queue.retry(key)
+        except Exception:  # noqa: BLE001 - a worker outlives every mistake in a reconciler
+            _log.exception("unexpected")
+            self.queue.retry(key)
+        else:
+            self.queue.forget(key)
+            if again is not None:
+                self.queue.add_after(key, again)
 
     async def _resync(self) -> None:
         while True:
