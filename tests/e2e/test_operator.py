@@ -16,6 +16,8 @@ ACCOUNT = "system:serviceaccount:batchai-system:batchai-operator"
         (True, "patch", "jobs.batchai.dev/status"),
         (True, "patch", "nodes"),
         (True, "create", "secrets"),
+        (True, "create", "events.events.k8s.io"),
+        (False, "delete", "events.events.k8s.io"),
         (False, "get", "secrets"),
         (False, "list", "secrets"),
         (False, "watch", "secrets"),

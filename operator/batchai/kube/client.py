@@ -36,6 +36,8 @@ NODES = Resource("", "v1", "nodes", namespaced=False)
 SERVICES = Resource("", "v1", "services")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims")
 EVENTS = Resource("", "v1", "events")
+EVENT_SERIES = Resource("events.k8s.io", "v1", "events")
+"""The same Events in the shape that counts repetitions."""
 SECRETS = Resource("", "v1", "secrets")
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases")

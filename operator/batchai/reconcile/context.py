@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from batchai.api.base import Model
 from batchai.kube.client import KubeApi
-from batchai.kube.store import ObjectStore, Store
+from batchai.kube.store import Object, ObjectStore, Store
 from batchai.reconcile.queue import WorkQueue
 from batchai.settings import Settings
 
@@ -24,7 +25,8 @@ class Context:
     """The surroundings of a reconciler.
 
     mount_failures: pod UID → message of the kubelet's last FailedMount event; subscription: the UID of the
-    kube-system namespace, which takes the place of the service's subscription id.
+    kube-system namespace, which takes the place of the service's subscription id; written: told of each status
+    that was written, with the object as it was, its status before, and after; it neither fails nor waits.
     """
 
     api: KubeApi
@@ -36,6 +38,7 @@ class Context:
     settings: Settings
     clock: Callable[[], datetime]
     subscription: str
+    written: Callable[[Object, Model, Model], None] = lambda *_: None
 
 
 class Reconciler(Protocol):

@@ -20,7 +20,9 @@ from batchai.logs import about
 from batchai.reconcile import group, routing
 from batchai.reconcile.cluster import ClusterReconciler
 from batchai.reconcile.context import Context, Key, Reconciler
+from batchai.reconcile.events import Recorder
 from batchai.reconcile.job import JobReconciler
+from batchai.reconcile.news import News
 from batchai.reconcile.queue import WorkQueue
 from batchai.reconcile.slim import slim_node, slim_pod
 from batchai.settings import Settings
@@ -35,6 +37,8 @@ class Runtime:
         self._client = client
         self._settings = settings
         self._objects = ObjectStore(KINDS)
+        self._recorder = Recorder(client, instance=settings.identity, clock=_utc)
+        self._news = News(self._recorder)
         self._failures: dict[str, str] = {}
         self.queue: WorkQueue[Key] = WorkQueue(lambda: random.uniform(0.75, 1.25))  # noqa: S311 - jitter
         managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
@@ -60,6 +64,7 @@ class Runtime:
                 for index in range(self._settings.workers)
             ),
             asyncio.create_task(self._resync(), name="resync"),
+            asyncio.create_task(self._recorder.run(), name="events"),
         ]
 
     async def stop(self) -> None:
@@ -91,8 +96,9 @@ class Runtime:
             mount_failures=self._failures,
             queue=self.queue,
             settings=self._settings,
-            clock=lambda: datetime.now(UTC),
+            clock=_utc,
             subscription=system["metadata"]["uid"],
+            written=self._news.status_written,
         )
         return {
             "Workspace": group.WorkspaceReconciler(context),
@@ -172,6 +178,10 @@ class Runtime:
             return
         self._failures[involved["uid"]] = after.get("message", "")
         self._add(routing.of_pod(pod, pod))
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
 
 
 def _pod_store() -> Store:

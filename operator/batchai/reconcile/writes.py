@@ -25,6 +25,7 @@ async def write_status(context: Context, resource: Resource, raw: Object, status
     if not patch:
         return False
     await _patch(context, resource, raw, {"status": patch}, subresource="status")
+    context.written(raw, type(status).model_validate(raw.get("status", {})), status)
     return True
 
 

@@ -1,0 +1,127 @@
+"""Which status writes are told, and in which words."""
+
+from typing import Any
+
+import pytest
+from tests.unit.builders import NOW, job
+
+from batchai.api.cluster import ClusterStatus
+from batchai.api.job import JobStatus
+from batchai.status import job as life
+from batchai.status.events import NOTE_BYTES, Notice, notice
+from batchai.status.pods import Problem
+
+INFO = {"startTime": "2026-05-04T03:00:00Z", "endTime": "2026-05-04T03:00:42Z"}
+
+
+def job_status(state: str | None = None, **fields: Any) -> JobStatus:
+    return JobStatus.model_validate({"executionState": state, **fields})
+
+
+def failed(code: str, message: str, exit_code: int | None = None, attempt: int = 1) -> JobStatus:
+    errors = [{"code": code, "message": message, "details": [{"name": "Info", "value": "a secret of the script"}]}]
+    return job_status("failed", attempt=attempt, executionInfo={**INFO, "exitCode": exit_code, "errors": errors})
+
+
+RUNNING = job_status("running", attempt=1, nodes=["n1"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (job_status(), job_status("queued", attempt=0), None),
+        (
+            job_status("queued"),
+            job_status("queued", queuePosition=3, waiting={"reason": "InsufficientNodes", "message": "waits"}),
+            None,
+        ),
+        (job_status("queued"), RUNNING, Notice("AttemptStarted", "Attempt 1 started on n1")),
+        (
+            job_status("queued", attempt=1),
+            job_status("running", attempt=2, nodes=["n1", "n2", "n3", "n4", "n5", "n6"]),
+            Notice("AttemptStarted", "Attempt 2 started on n1, n2, n3, n4 and 2 more"),
+        ),
+        (RUNNING, RUNNING.model_copy(update={"queue_position": 1}), None),
+        (RUNNING, job_status("terminating", attempt=1), None),
+        (
+            RUNNING,
+            job_status("queued", attempt=1, waiting={"reason": "NodeLost", "message": "Node n1 does not answer"}),
+            Notice("Requeued", "Attempt 1 did not count: NodeLost: Node n1 does not answer", warning=True),
+        ),
+        (
+            RUNNING,
+            job_status("succeeded", attempt=1, executionInfo={**INFO, "exitCode": 0}),
+            Notice("Succeeded", "Succeeded in attempt 1 after 42 s"),
+        ),
+        (
+            RUNNING,
+            failed("JobFailed", "Job failed with non-zero exit code", 3),
+            Notice("Failed", "JobFailed: Job failed with non-zero exit code (exit code 3)", warning=True),
+        ),
+        (
+            job_status("queued"),
+            failed("InvalidJob", "spec.inputDirectories[0]: is refused", attempt=0),
+            Notice("Failed", "InvalidJob: spec.inputDirectories[0]: is refused", warning=True),
+        ),
+        (
+            job_status("terminating", attempt=1),
+            failed("JobTerminated", "The job was terminated by the user"),
+            Notice("Failed", "JobTerminated: The job was terminated by the user"),
+        ),
+        (job_status("succeeded"), job_status("succeeded", attempt=1), None),
+    ],
+)
+def test_jobs(before: JobStatus, after: JobStatus, expected: Notice | None) -> None:
+    assert notice(before, after) == expected
+
+
+def test_what_the_lifes_transitions_write_is_told() -> None:
+    queued = job(status={"executionState": "queued", "attempt": 0})
+    running = queued.model_copy(update={"status": life.assigned(queued, ["n1"], NOW)})
+    lost = life.lost(running, Problem("PodLost", "A pod vanished", {}), NOW).status
+    found = notice(running.status, lost)
+    assert found == Notice(
+        "Requeued", "Attempt 1 did not count: PodLost: A pod vanished: waits for its next attempt", warning=True
+    )
+
+
+def cluster_status(nodes: int | None = None, unusable: int = 0, errors: list[str] | None = None) -> ClusterStatus:
+    return ClusterStatus.model_validate(
+        {
+            "currentNodeCount": nodes,
+            "nodeStateCounts": {"unusableNodeCount": unusable},
+            "errors": [{"code": "NodeUnusable", "message": message} for message in errors or []],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (ClusterStatus(), cluster_status(0), None),
+        (ClusterStatus(), cluster_status(3), Notice("NodesAdded", "from 0 to 3 nodes")),
+        (cluster_status(3), cluster_status(1), Notice("NodesRemoved", "from 3 to 1 nodes")),
+        (cluster_status(3), cluster_status(3), None),
+        (
+            cluster_status(3),
+            cluster_status(3, 1, ["node n1: GPU 0 fell off the bus"]),
+            Notice("NodesUnusable", "1 of 3 nodes cannot run jobs: node n1: GPU 0 fell off the bus", warning=True),
+        ),
+        (
+            cluster_status(3),
+            cluster_status(2, 1),
+            Notice("NodesUnusable", "1 of 2 nodes cannot run jobs; from 3 to 2 nodes", warning=True),
+        ),
+        (cluster_status(3, 1), cluster_status(3), None),
+    ],
+)
+def test_clusters(before: ClusterStatus, after: ClusterStatus, expected: Notice | None) -> None:
+    assert notice(before, after) == expected
+
+
+def test_long_notes_are_cut_to_the_api_servers_bytes() -> None:
+    found = notice(RUNNING, failed("JobFailed", "ü" * 2000))
+    assert found is not None
+    assert len(found.note.encode()) <= NOTE_BYTES
+    assert found.note.startswith("JobFailed: üü")
+    assert found.note.endswith("…")
