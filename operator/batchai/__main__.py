@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import kopf
+from prometheus_client import disable_created_metrics
 
 from batchai.errors import SpecError
 from batchai.handlers import registry
@@ -13,53 +14,56 @@ from batchai.kube.client import KubeClient
 from batchai.kube.lease import Lease, LeaseLost
 from batchai.kube.session import connect
 from batchai.logs import formatter
+from batchai.metrics import Metrics, served
 from batchai.reconcile.runtime import Runtime
 from batchai.settings import Settings
 
 _LEASE = "batchai-operator"
 _LIVENESS = "http://0.0.0.0:8080/healthz"
+_METRICS_PORT = 8081
 
 _log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> int:
     """Runs until it is stopped (0) or loses the Lease (1)."""
+    metrics = Metrics()
     connection = await connect()
-    client = KubeClient(connection.session, connection.server)
-    lease = Lease(
-        client,
-        namespace=settings.namespace,
-        name=_LEASE,
-        holder=settings.identity,
-        clock=lambda: datetime.now(UTC),
-    )
-    runtime = Runtime(client, settings)
+    client = KubeClient(connection.session, connection.server, observe=metrics.requested)
+    lease = Lease(client, namespace=settings.namespace, name=_LEASE, holder=settings.identity, clock=_utc)
+    runtime = Runtime(client, settings, metrics)
     stop = asyncio.Event()
     try:
-        await lease.acquire()
-        keeping = asyncio.create_task(lease.keep())
-        keeping.add_done_callback(lambda _: stop.set())
-        try:
-            await runtime.start()
-            await kopf.operator(
-                registry=registry(runtime, connection),
-                clusterwide=True,
-                standalone=True,
-                liveness_endpoint=_LIVENESS,
-                stop_flag=stop,
-            )
-        finally:
-            await runtime.stop()
-            keeping.cancel()
-        if keeping.done() and not keeping.cancelled():
-            keeping.result()
-        await lease.release()
+        async with served(metrics.registry, _METRICS_PORT):
+            await lease.acquire()
+            keeping = asyncio.create_task(lease.keep())
+            keeping.add_done_callback(lambda _: stop.set())
+            try:
+                await runtime.start()
+                metrics.follow(runtime, _utc)
+                await kopf.operator(
+                    registry=registry(runtime, connection),
+                    clusterwide=True,
+                    standalone=True,
+                    liveness_endpoint=_LIVENESS,
+                    stop_flag=stop,
+                )
+            finally:
+                await runtime.stop()
+                keeping.cancel()
+            if keeping.done() and not keeping.cancelled():
+                keeping.result()
+            await lease.release()
     except LeaseLost as error:
         _log.error("ending: %s", error)
         return 1
     finally:
         await connection.session.close()
     return 0
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
 
 
 def main() -> int:
@@ -73,6 +77,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("kopf", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     return asyncio.run(run(settings))
 
 

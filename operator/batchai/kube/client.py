@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,6 +63,10 @@ _TRIES = 4
 _WATCH_SILENCE_SECONDS = 90.0
 """A watch gets a bookmark about every minute; longer silence means a dead connection."""
 _MAX_EVENT_BYTES = 4 * 1024 * 1024
+_METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
+
+Observer = Callable[[str, str, int, float], None]
+"""Told of each request: verb, resource (pods, jobs/status), HTTP status (0: no answer), seconds until it came."""
 
 
 class KubeApi(Protocol):
@@ -92,17 +98,48 @@ class KubeApi(Protocol):
         """Whether a Secret exists."""
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What is asked of the API server."""
+
+    verb: str
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str | None = None
+
+    @property
+    def method(self) -> str:
+        return _METHODS[self.verb]
+
+    @property
+    def path(self) -> str:
+        return self.resource.path(self.namespace, self.name, self.subresource)
+
+    @property
+    def label(self) -> str:
+        return "/".join(filter(None, (self.resource.plural, self.subresource)))
+
+
 class KubeClient:
     """KubeApi over a session, and what informers need besides."""
 
-    def __init__(self, session: aiohttp.ClientSession, server: str, *, writes_in_flight: int = 32) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        server: str,
+        *,
+        writes_in_flight: int = 32,
+        observe: Observer = lambda *_: None,
+    ) -> None:
         self._session = session
         self._server = server.rstrip("/")
+        self._observe = observe
         self._writes = asyncio.Semaphore(writes_in_flight)
 
     async def get(self, resource: Resource, name: str, *, namespace: str = "") -> Object:
         """Reads an object."""
-        return await self._request("GET", resource.path(namespace, name))
+        return await self._request(_Call("get", resource, namespace, name))
 
     async def list(
         self, resource: Resource, *, label_selector: str = "", field_selector: str = ""
@@ -111,7 +148,7 @@ class KubeClient:
         items: list[Object] = []
         query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         while True:
-            page = await self._request("GET", resource.path(), query=query)
+            page = await self._request(_Call("list", resource), query=query)
             items += page["items"]
             metadata = page["metadata"]
             if not metadata.get("continue"):
@@ -133,7 +170,7 @@ class KubeClient:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
         try:
-            async with self._session.get(self._server + resource.path(), params=query, timeout=timeout) as response:
+            async with self._answer(_Call("watch", resource), params=query, timeout=timeout) as response:
                 await _raise_for(response)
                 async for line in _lines(response.content):
                     event = json.loads(line)
@@ -148,7 +185,7 @@ class KubeClient:
     ) -> Object:
         """Creates an object."""
         query = {"dryRun": "All"} if dry_run else {}
-        return await self._write("POST", resource.path(namespace), body=body, query=query)
+        return await self._write(_Call("create", resource, namespace), body=body, query=query)
 
     async def patch(
         self,
@@ -161,8 +198,7 @@ class KubeClient:
     ) -> Object:
         """Applies a JSON merge patch; a resourceVersion or uid in its metadata is a precondition."""
         return await self._write(
-            "PATCH",
-            resource.path(namespace, name, subresource),
+            _Call("patch", resource, namespace, name, subresource),
             body=body,
             content="application/merge-patch+json",
         )
@@ -172,7 +208,7 @@ class KubeClient:
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid:
             body["preconditions"] = {"uid": uid}
-        await self._write("DELETE", resource.path(namespace, name), body=body)
+        await self._write(_Call("delete", resource, namespace, name), body=body)
 
     async def exists_secret(self, namespace: str, name: str) -> bool:
         """Whether a Secret exists, asked without the right to read any.
@@ -191,20 +227,18 @@ class KubeClient:
 
     async def _write(
         self,
-        method: str,
-        path: str,
+        call: _Call,
         *,
         body: Mapping[str, Any],
         query: Mapping[str, str] | None = None,
         content: str = "application/json",
     ) -> Object:
         async with self._writes:
-            return await self._request(method, path, query=query, body=body, content=content)
+            return await self._request(call, query=query, body=body, content=content)
 
     async def _request(
         self,
-        method: str,
-        path: str,
+        call: _Call,
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
@@ -215,19 +249,30 @@ class KubeClient:
         headers = {"Accept": "application/json", **({"Content-Type": content} if data is not None else {})}
         for attempt in range(1, _TRIES + 1):
             try:
-                async with self._session.request(
-                    method, self._server + path, params=query, data=data, headers=headers
-                ) as response:
+                async with self._answer(call, params=query, data=data, headers=headers) as response:
                     await _raise_for(response)
                     answer: Object = await response.json()
                     return answer
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise KubeApiError(0, "ConnectionLost", f"{method} {path}: {error}") from error
+                raise KubeApiError(0, "ConnectionLost", f"{call.method} {call.path}: {error}") from error
             except KubeApiError as error:
                 if error.retry_after is None or attempt == _TRIES:
                     raise
                 await asyncio.sleep(min(error.retry_after, 10.0))
         raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _answer(self, call: _Call, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to one request, whatever it says; the observer is told when it begins, or does not come."""
+        began = time.monotonic()
+        status = 0
+        try:
+            response = await self._session.request(call.method, self._server + call.path, **options)
+            status = response.status
+        finally:
+            self._observe(call.verb, call.label, status, time.monotonic() - began)
+        async with response:
+            yield response
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:

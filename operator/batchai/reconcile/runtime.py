@@ -7,7 +7,8 @@ away twice.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from batchai.reconcile.cluster import ClusterReconciler
 from batchai.reconcile.context import Context, Key, Reconciler
 from batchai.reconcile.events import Recorder
 from batchai.reconcile.job import JobReconciler
-from batchai.reconcile.news import News
+from batchai.reconcile.news import News, Observer, Outcome
 from batchai.reconcile.queue import WorkQueue
 from batchai.reconcile.slim import slim_node, slim_pod
 from batchai.settings import Settings
@@ -33,12 +34,13 @@ _log = logging.getLogger(__name__)
 class Runtime:
     """The running operator, without its process."""
 
-    def __init__(self, client: KubeClient, settings: Settings) -> None:
+    def __init__(self, client: KubeClient, settings: Settings, observer: Observer) -> None:
         self._client = client
         self._settings = settings
+        self._observer = observer
         self._objects = ObjectStore(KINDS)
         self._recorder = Recorder(client, instance=settings.identity, clock=_utc)
-        self._news = News(self._recorder)
+        self._news = News(self._recorder, observer)
         self._failures: dict[str, str] = {}
         self.queue: WorkQueue[Key] = WorkQueue(lambda: random.uniform(0.75, 1.25))  # noqa: S311 - jitter
         managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
@@ -83,8 +85,22 @@ class Runtime:
 
     def health(self) -> dict[str, float]:
         """Figures for probes: keys that wait, the age of the oldest in seconds, the informers' longest silence."""
-        silence = max(informer.silence for informer in (self._pods, self._nodes, self._events))
+        silence = max(self.silence().values())
         return {"queue": len(self.queue), "oldest": self.queue.oldest(), "silence": silence}
+
+    @property
+    def objects(self) -> ObjectStore:
+        """What is known of our own kinds."""
+        return self._objects
+
+    @property
+    def events_dropped(self) -> Mapping[str, int]:
+        """Events that were not written, by cause."""
+        return self._recorder.dropped
+
+    def silence(self) -> dict[str, float]:
+        """Seconds since the API server was heard last, for each resource that an informer follows."""
+        return {"pods": self._pods.silence, "nodes": self._nodes.silence, "events": self._events.silence}
 
     async def _reconcilers(self) -> dict[str, Reconciler]:
         system = await self._client.get(NAMESPACES, "kube-system")
@@ -111,29 +127,35 @@ class Runtime:
     async def _work(self, reconcilers: dict[str, Reconciler]) -> None:
         while True:
             key = await self.queue.get()
+            began = time.monotonic()
             item = self._objects.get(*key)
             with about(*key, attempt=item.get("status", {}).get("attempt") if item else None):
-                await self._pass(reconcilers[key.kind], key)
+                outcome = await self._pass(reconcilers[key.kind], key)
             self.queue.done(key)
+            self._observer.reconciled(key.kind, outcome, time.monotonic() - began)
 
-    async def _pass(self, reconciler: Reconciler, key: Key) -> None:
-        """One pass and what follows from how it went."""
+    async def _pass(self, reconciler: Reconciler, key: Key) -> Outcome:
+        """One pass and what follows from how it went; how it went."""
+        outcome: Outcome
         try:
             again = await reconciler.reconcile(key)
         except KubeApiError as error:
             # 409: somebody was quicker; the newer object is on its way here.
-            _log.log(logging.DEBUG if error.status == 409 else logging.WARNING, "%s", error)
-            self.queue.retry(key)
+            outcome, level = ("conflict", logging.DEBUG) if error.status == 409 else ("error", logging.WARNING)
+            _log.log(level, "%s", error)
         except BatchAIError as error:
+            outcome = "error"
             _log.warning("%s", error)
-            self.queue.retry(key)
         except Exception:  # noqa: BLE001 - a worker outlives every mistake in a reconciler
+            outcome = "unexpected"
             _log.exception("unexpected")
-            self.queue.retry(key)
         else:
             self.queue.forget(key)
             if again is not None:
                 self.queue.add_after(key, again)
+            return "success"
+        self.queue.retry(key)
+        return outcome
 
     async def _resync(self) -> None:
         while True:
@@ -163,6 +185,12 @@ class Runtime:
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
         if after is None and before is not None:
             self._failures.pop(before["metadata"]["uid"], None)
+        if before is None and after is not None:
+            metadata = after["metadata"]
+            # Unknown while the pods of an operator before this one are listed: those are no news.
+            job = self._objects.get("Job", metadata["namespace"], metadata["labels"].get(names.LABEL_JOB, ""))
+            if job is not None:
+                self._news.pod_created(after, job)
         self._add(routing.of_pod(before, after))
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:

@@ -1,11 +1,14 @@
-"""What people are told of a status that was written: at most one Kubernetes Event for each write."""
+"""What people and metrics are told of a status that was written: at most one Kubernetes Event for each write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from batchai.api.base import Model
 from batchai.api.cluster import ClusterStatus
 from batchai.api.job import JobStatus
+from batchai.status.conditions import find, is_true
+from batchai.status.job import STARTED
 
 NOTE_BYTES = 1024
 """The API server's limit."""
@@ -28,6 +31,16 @@ def notice(before: Model, after: Model) -> Notice | None:
     if isinstance(before, ClusterStatus) and isinstance(after, ClusterStatus):
         return _of_cluster(before, after)
     return None
+
+
+def first_start(before: Model, after: Model) -> datetime | None:
+    """When all containers of a job's first attempt had started, if that is what `after` adds."""
+    if not isinstance(before, JobStatus) or not isinstance(after, JobStatus) or after.attempt != 1:
+        return None
+    condition = find(after.conditions, STARTED)
+    if condition is None or condition.status != "True" or is_true(before.conditions, STARTED):
+        return None
+    return condition.last_transition_time
 
 
 def _of_job(before: JobStatus, after: JobStatus) -> Notice | None:

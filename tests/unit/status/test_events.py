@@ -8,7 +8,7 @@ from tests.unit.builders import NOW, job
 from batchai.api.cluster import ClusterStatus
 from batchai.api.job import JobStatus
 from batchai.status import job as life
-from batchai.status.events import NOTE_BYTES, Notice, notice
+from batchai.status.events import NOTE_BYTES, Notice, first_start, notice
 from batchai.status.pods import Problem
 
 INFO = {"startTime": "2026-05-04T03:00:00Z", "endTime": "2026-05-04T03:00:42Z"}
@@ -125,3 +125,15 @@ def test_long_notes_are_cut_to_the_api_servers_bytes() -> None:
     assert len(found.note.encode()) <= NOTE_BYTES
     assert found.note.startswith("JobFailed: üü")
     assert found.note.endswith("…")
+
+
+def test_the_first_start_is_the_first_attempts_only() -> None:
+    def status(attempt: int, started: str) -> JobStatus:
+        condition = {"type": "Started", "status": started, "reason": "R", "lastTransitionTime": NOW}
+        return job_status("running", attempt=attempt, conditions=[condition])
+
+    assert first_start(status(1, "False"), status(1, "True")) == NOW
+    assert first_start(status(1, "True"), status(1, "True")) is None
+    assert first_start(status(2, "False"), status(2, "True")) is None
+    assert first_start(status(1, "False"), status(1, "False")) is None
+    assert first_start(cluster_status(1), cluster_status(2)) is None
