@@ -42,7 +42,7 @@ async def run(settings: Settings) -> int:
                 await runtime.start()
                 metrics.follow(runtime, _utc)
                 await kopf.operator(
-                    registry=registry(runtime, connection),
+                    registry=registry(runtime),
                     clusterwide=True,
                     standalone=True,
                     liveness_endpoint=_LIVENESS,

@@ -7,7 +7,7 @@ import kopf
 
 from batchai.api import names
 from batchai.kube.client import KINDS
-from batchai.kube.session import Connection
+from batchai.kube.session import connect
 from batchai.reconcile.runtime import Runtime
 
 _OLDEST_KEY_SECONDS = 300.0
@@ -18,12 +18,13 @@ class Unhealthy(Exception):  # noqa: N818 - what a probe answers
     """The operator lives but does not get its work done; a restart helps."""
 
 
-def registry(runtime: Runtime, connection: Connection) -> kopf.OperatorRegistry:
+def registry(runtime: Runtime) -> kopf.OperatorRegistry:
     """The handlers around one runtime."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
+        connection = await connect()  # one of its own: kopf closes what it was given, while the Lease is still held
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.session)
 
     @kopf.on.startup(registry=handlers)

@@ -1,4 +1,4 @@
-"""One HTTP session for everything: addresses and credentials of the pod's service account, or of a kubeconfig."""
+"""HTTP sessions with the address and the credentials of the pod's service account, or of a kubeconfig."""
 
 import os
 import ssl
