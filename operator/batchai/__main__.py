@@ -19,8 +19,6 @@ from batchai.reconcile.runtime import Runtime
 from batchai.settings import Settings
 
 _LEASE = "batchai-operator"
-_LIVENESS = "http://0.0.0.0:8080/healthz"
-_METRICS_PORT = 8081
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ async def run(settings: Settings) -> int:
     runtime = Runtime(client, settings, metrics)
     stop = asyncio.Event()
     try:
-        async with served(metrics.registry, _METRICS_PORT):
+        async with served(metrics.registry, settings.metrics_port):
             await lease.acquire()
             keeping = asyncio.create_task(lease.keep())
             keeping.add_done_callback(lambda _: stop.set())
@@ -45,7 +43,7 @@ async def run(settings: Settings) -> int:
                     registry=registry(runtime),
                     clusterwide=True,
                     standalone=True,
-                    liveness_endpoint=_LIVENESS,
+                    liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
                     stop_flag=stop,
                 )
             finally:

@@ -20,6 +20,7 @@ class Settings:
     placeholder_image: an image that does nothing, of the pods that ask an autoscaler for nodes.
     clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
+    health_port: where probes ask. metrics_port: where Prometheus does.
     workers: reconciles at the same time. resync_seconds: how often everything that is not finished is looked
     at without a reason. log_format: json or text.
     """
@@ -33,6 +34,8 @@ class Settings:
     vm_images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     placeholder_image: str = "registry.k8s.io/pause:3.10"
     clusters_per_namespace: int | None = None
+    health_port: int = 8080
+    metrics_port: int = 8081
     workers: int = 16
     resync_seconds: float = 600.0
     log_format: str = "text"
@@ -41,7 +44,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
         and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
-        BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE and BATCHAI_LOG_FORMAT.
+        BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE, BATCHAI_LOG_FORMAT,
+        BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
 
         Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
         """
@@ -61,6 +65,8 @@ class Settings:
             clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
             vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
             log_format=environment.get("BATCHAI_LOG_FORMAT", cls.log_format),
+            health_port=_number("BATCHAI_HEALTH_PORT", environment) or cls.health_port,
+            metrics_port=_number("BATCHAI_METRICS_PORT", environment) or cls.metrics_port,
         )
 
 
