@@ -1,0 +1,105 @@
+"""The operator fails at each of its writes in turn; a job's life is the one that it has without (docs/design.md)."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.crashes import Fault, Plan, Proxy, operator
+from tests.e2e.jobs import Cluster, Space, Storage
+
+JOB = "life"
+LINES = "$AZ_BATCHAI_OUTPUT_MODEL/lines"
+HISTORY = {"Started", "Running"}
+"""Conditions that say whether the operator saw the pods run: not if they ran while it was away."""
+
+
+@pytest.fixture(scope="module")
+def space(cluster: Cluster, storage: Storage) -> Iterator[Space]:
+    space = Space(cluster, storage, f"e2e-{uuid.uuid4().hex[:8]}")
+    space.make(nodes=2)
+    yield space
+    space.remove()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_operator_in_the_cluster(space: Space) -> Iterator[None]:
+    with space.operator_stopped():
+        yield
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("nodes", "fault"),
+    [
+        (1, Fault.KILLED_BEFORE_ANSWER),
+        (1, Fault.KILLED_AFTER_ANSWER),
+        (1, Fault.ANSWER_LOST),
+        (2, Fault.KILLED_BEFORE_ANSWER),
+    ],
+)
+async def test_a_fault_at_any_write_changes_nothing(space: Space, tmp_path: Path, nodes: int, fault: Fault) -> None:
+    async with operator(space.cluster, tmp_path) as proxy:
+        await asyncio.to_thread(_fail_everywhere, space, proxy, nodes, fault)
+
+
+def _fail_everywhere(space: Space, proxy: Proxy, nodes: int, fault: Fault) -> None:
+    before = _objects(space)
+    proxy.expect(None)
+    undisturbed = _live(space, nodes, before)
+    writes = proxy.writes
+    reached = set()
+    for index, write in enumerate(writes, start=1):
+        plan = Plan(write, writes[:index].count(write), fault)
+        proxy.expect(plan)
+        lived = _live(space, nodes, before)
+        if proxy.done:
+            reached.add(write)
+            assert lived == undisturbed, plan
+    # How often a status is written differs from life to life, and pods are also deleted by Kubernetes itself.
+    assert reached >= {write for write in writes if not write.startswith("DELETE")}
+
+
+def _live(space: Space, nodes: int, before: set[str]) -> dict[str, Any]:
+    """A job from its submission until nothing of it is left; what there was when it had ended."""
+    prepare = {"commandLine": f"echo prepared >>{LINES}"}
+    space.submit(JOB, f"echo ran >>{LINES}", nodeCount=nodes, jobPreparation=prepare)
+    job = space.finished(JOB)
+    space.wait_until(lambda: _settled(space), "the pods are released, and the nodes idle")
+    uid = job["metadata"]["uid"]
+    end = {
+        "status": _lasting(space.job(JOB)["status"], uid),
+        "objects": {name.replace(uid, "UID") for name in _objects(space) - before},
+        "lines": space.read_output(JOB, "outputs/lines").decode().split(),
+    }
+    assert end["status"]["executionState"] == "succeeded", json.dumps(job["status"], indent=1)
+    assert end["lines"] == ["prepared"] * nodes + ["ran"]
+    space.cluster.kubectl("delete", "bjob", JOB, "-n", space.namespace, "--timeout=30s")
+    space.wait_until(lambda: _objects(space) == before, "nothing of the job is left")
+    return end
+
+
+def _objects(space: Space) -> set[str]:
+    """Whatever an operator makes for a job, by kind and name."""
+    kinds = "pods,services,secrets,persistentvolumeclaims"
+    return set(space.cluster.kubectl("get", kinds, "-n", space.namespace, "-o", "name").split())
+
+
+def _settled(space: Space) -> bool:
+    counts = space.cluster.get("bcluster", "nc6", space.namespace)["status"]["nodeStateCounts"]
+    held = [pod for pod in space.pods(JOB) if pod["metadata"].get("finalizers")]
+    return not held and counts["runningNodeCount"] == 0
+
+
+def _lasting(status: dict[str, Any], uid: str) -> dict[str, Any]:
+    """A status without times, UIDs, and what was or was not seen on the way."""
+    kept = status | {"conditions": [item for item in status["conditions"] if item["type"] not in HISTORY]}
+    timeless: dict[str, Any] = json.loads(json.dumps(kept).replace(uid, "UID"), object_hook=_without_times)
+    return timeless
+
+
+def _without_times(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if not name.endswith("Time")}
