@@ -2,9 +2,10 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from tests.e2e.jobs import OPERATOR, Cluster, Space, Storage
+from tests.e2e.jobs import OPERATOR, Cluster, Space, Storage, wait_until
 
 ACCOUNT = "system:serviceaccount:batchai-system:batchai-operator"
 
@@ -118,3 +119,50 @@ def test_two_clusters_never_own_one_node_and_resizing_gives_nodes_back(cluster: 
     )
     bare.wait_until(lambda: counts(other)["current"] == 3, "the other cluster gets the nodes")
     assert _owned(cluster, bare, bigger) == []
+
+
+def _replicas(cluster: Cluster) -> dict[str, bool]:
+    """Pod → whether it is ready."""
+    return {
+        pod["metadata"]["name"]: any(status["ready"] for status in pod["status"].get("containerStatuses", []))
+        for pod in cluster.list("pods", OPERATOR)
+    }
+
+
+def _active(cluster: Cluster) -> str:
+    holder: str = cluster.get("lease", "batchai-operator", OPERATOR)["spec"]["holderIdentity"]
+    return holder
+
+
+@contextmanager
+def _two_replicas(cluster: Cluster) -> Iterator[None]:
+    scale = ("scale", "deployment", "batchai-operator", "-n", OPERATOR)
+    cluster.kubectl(*scale, "--replicas=2")
+    try:
+        wait_until(lambda: sorted(_replicas(cluster).values()) == [False, True], "the second replica waits")
+        yield
+    finally:
+        cluster.kubectl(*scale, "--replicas=1")
+        wait_until(lambda: list(_replicas(cluster).values()) == [True], "one replica is left")
+
+
+@pytest.mark.parametrize(("ends", "seconds"), [((), 10), (("--grace-period=0", "--force"), 20)])
+def test_a_second_replica_takes_over_while_a_job_runs(
+    cluster: Cluster, bare: Space, ends: tuple[str, ...], seconds: float
+) -> None:
+    job = bare.manifest("job", "sleep 25", mountVolumes=None, outputDirectories=None)
+    job["spec"]["stdOutErrPathPrefix"] = "$AZ_BATCHAI_JOB_TEMP_DIR"
+    experiment = bare.resource("Experiment", "exp", {"workspace": "work"})
+    with _two_replicas(cluster):
+        cluster.apply(bare.resource("Workspace", "work", {}), experiment, _cluster(bare, "nc6", 1), job)
+        bare.wait_until(lambda: [pod["status"]["phase"] for pod in bare.pods("job")] == ["Running"], "the job runs")
+        before = [pod["metadata"]["uid"] for pod in bare.pods("job")]
+        first = _active(cluster)
+        cluster.kubectl("delete", "pod", first, "-n", OPERATOR, "--wait=false", *ends)
+        bare.wait_until(
+            lambda: (active := _active(cluster)) != first and _replicas(cluster).get(active), "another works", seconds
+        )
+        assert bare.state("job") == "running"
+        status = bare.finished("job")["status"]
+    assert (status["executionState"], status["attempt"]) == ("succeeded", 1)
+    assert [pod["metadata"]["uid"] for pod in bare.pods("job")] == before
