@@ -5,14 +5,16 @@ Errors become one sentence on stderr and an exit code; tracebacks are for --debu
 
 import logging
 import os
+import re
 import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from batchai.cli import cluster, experiment, files, group, job, output, workspace
+from batchai.cli import arguments, cluster, experiment, files, fileserver, group, job, node, output, usages, workspace
 from batchai.cli.arguments import Group, Parser
 from batchai.cli.kube import HttpKube
 from batchai.cli.problems import FAILURE, NOT_FOUND, USAGE, Problem
@@ -21,6 +23,11 @@ from batchai.errors import BatchAIError, KubeApiError, SpecError, StorageError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
+_FORBIDDEN = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
+"""The API server's words for a right that is missing."""
 
 
 def parser(program: str = "batchai") -> Parser:
@@ -30,10 +37,15 @@ def parser(program: str = "batchai") -> Parser:
     commands = Group(top)
     group.register(commands)
     workspace.register(commands)
-    cluster.register(commands)
+    clusters = cluster.register(commands)
+    node.register_for_clusters(clusters)
+    files.register_for_clusters(clusters)
     experiment.register(commands)
     jobs = job.register(commands)
-    files.register(jobs)
+    node.register_for_jobs(jobs)
+    files.register_for_jobs(jobs)
+    fileserver.register(commands)
+    usages.register(commands)
     return top
 
 
@@ -47,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         connect=lambda: HttpKube.connect(args.kubeconfig, args.context),
         environ=os.environ,
         out=sys.stdout.buffer,
+        err=sys.stderr.buffer,
     )
     try:
         return run(args, session)
@@ -70,12 +83,18 @@ def run(args: Namespace, session: Session) -> int:
     """Confirms and runs a parsed command and prints its result."""
     if args.ask and not args.yes:
         _confirm()
-    result = args.run(args, session)
+    result = args.run(args, session) if args.ids is None else _each(args, session)
     text = output.render(result, args.output, query=args.query, row=args.row)
     if text:
         session.out.write(f"{text}\n".encode())
         session.out.flush()
     return 0
+
+
+def _each(args: Namespace, session: Session) -> Any:
+    """The result of one id, or a list of the results of several."""
+    results = [args.run(one, session) for one in arguments.by_ids(args)]
+    return results[0] if len(results) == 1 else [result for result in results if result is not None] or None
 
 
 def explain(error: Problem | BatchAIError) -> tuple[int, str, str]:
@@ -93,6 +112,14 @@ def explain(error: Problem | BatchAIError) -> tuple[int, str, str]:
             return NOT_FOUND, str(error), ""
         case KubeApiError(status=401):
             return FAILURE, "the cluster does not accept your credentials.", "Check: kubectl auth whoami"
+        case KubeApiError(status=403) if match := _FORBIDDEN.search(error.message):
+            what = f"{match['resource']}.{match['group']}" if match["group"] else match["resource"]
+            place = f"in namespace '{match['namespace']}'" if match["namespace"] else "in the whole cluster"
+            return (
+                FAILURE,
+                f"you ({match['user']}) may not {match['verb']} {what} {place}",
+                "The roles of manifests/users.yaml have this right: an administrator of the cluster can give you one.",
+            )
         case KubeApiError():
             return FAILURE, error.message, ""
         case SpecError():

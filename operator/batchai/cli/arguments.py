@@ -2,12 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from batchai.cli.output import FORMATS, TableRow
-from batchai.cli.problems import USAGE
+from batchai.cli.problems import USAGE, UsageProblem
 from batchai.cli.session import Session
+from batchai.cli.shapes import id_parts
 
 Run = Callable[[argparse.Namespace, Session], Any]
 """A command: arguments in, the result to print out (None prints nothing)."""
@@ -28,29 +30,44 @@ class Parser(argparse.ArgumentParser):
 class Group:
     """A group of commands (`batchai job`), to which commands and groups are added."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: Parser) -> None:
         self._parsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
 
     def group(self, name: str, about: str) -> "Group":
         """A group in this group."""
         return Group(self._parsers.add_parser(name, help=about, description=about))
 
-    def command(
-        self, name: str, about: str, run: Run, row: TableRow | None = None, *, ask: bool = False
-    ) -> argparse.ArgumentParser:
+    def command(self, name: str, about: str, run: Run, row: TableRow | None = None, *, ask: bool = False) -> Parser:
         """A command; `row` makes the columns of its table, `ask` has it ask before it runs."""
         parser = self._parsers.add_parser(name, help=about, description=about)
-        parser.set_defaults(run=run, row=row, ask=ask)
+        parser.set_defaults(run=run, row=row, ask=ask, ids=None)
         if ask:
             parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
         common = parser.add_argument_group("global arguments")
         common.add_argument("-o", "--output", choices=FORMATS, default="json", help="output format (json)")
         common.add_argument("--query", metavar="JMESPATH", help="what to print of the result")
         common.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig ($KUBECONFIG, ~/.kube/config)")
-        common.add_argument("--context", help="the kubeconfig's context (its current one)")
+        common.add_argument("--context", "--subscription", help="the kubeconfig's context (its current one)")
         common.add_argument("--verbose", action="store_true", help="log what is done, on stderr")
         common.add_argument("--debug", action="store_true", help="log everything, show tracebacks")
         return parser
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its words, and the parser of its arguments."""
+
+    path: tuple[str, ...]
+    parser: Parser
+
+
+def commands(parser: Parser, path: tuple[str, ...] = ()) -> Iterator[Command]:
+    """All commands of the program, or of a group, in the order in which they were added."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for name, inner in groups[0].choices.items() if groups else ():
+        yield from commands(inner, (*path, name))
+    if not groups:
+        yield Command(path, parser)
 
 
 def resource_group(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -77,6 +94,69 @@ def own_name(parser: argparse.ArgumentParser, what: str, *aliases: str) -> None:
     parser.add_argument("-n", "--name", *aliases, dest="name", required=True, help=f"name of the {what}")
 
 
+def ids(parser: argparse.ArgumentParser, *collections: str) -> None:
+    """--ids: resources by their ids, in the place of all their names; `collections` are those of the id."""
+    parser.add_argument("--ids", nargs="+", metavar="ID", action=_Ids, help="ids, in the place of the names")
+    parser.set_defaults(collections=collections)
+
+
+class _NoAutoStorage(argparse.Action):
+    """An option that az had and this program does not have yet."""
+
+    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **options)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: argparse.Namespace, _values: Any, _option: str | None = None
+    ) -> None:
+        parser.error("--use-auto-storage: this version makes no storage; name a share with --afs-name")
+
+
+class _Ids(argparse.Action):
+    """What the ids name need not be given otherwise."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, _option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        for action in parser._actions:
+            if action.dest in (*_PARENTS.values(), "name"):
+                action.required = False
+
+
+_PARENTS = {"resourcegroups": "resource_group", "workspaces": "workspace", "experiments": "experiment"}
+
+
+def by_ids(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The arguments once for each of --ids, with the names in it. Raises UsageProblem for an id of something else."""
+    for resource_id in args.ids:
+        parts = {collection.lower(): name for collection, name in id_parts(resource_id).items()}
+        if list(parts) != ["subscriptions", "resourcegroups", "providers", *args.collections]:
+            path = "".join(f"/{collection}/…" for collection in args.collections)
+            raise UsageProblem(
+                f"--ids: '{resource_id}' is no id of this kind.",
+                f"One looks like this: /subscriptions/…/resourceGroups/…/providers/Microsoft.BatchAI{path}",
+            )
+        names = {_PARENTS[collection]: parts[collection] for collection in ("resourcegroups", *args.collections[:-1])}
+        yield argparse.Namespace(**{**vars(args), **names, "name": parts[args.collections[-1]]})
+
+
+def count(text: str) -> int:
+    """A type of arguments: a number from 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number")
+    return int(text)
+
+
+def administrator(parser: argparse.ArgumentParser) -> None:
+    """The options for the account that az made on nodes and file servers."""
+    group = parser.add_argument_group("administrator")
+    group.add_argument("-u", "--user-name", metavar="NAME", help="(the current user)")
+    group.add_argument("-p", "--password", help="not kept: nodes of Kubernetes get no accounts")
+    group.add_argument("-k", "--ssh-key", metavar="KEY", help="public key or its file (~/.ssh/id_rsa.pub)")
+    group.add_argument("--generate-ssh-keys", action="store_true", help="make ~/.ssh/id_rsa if it is absent")
+
+
 def no_wait(parser: argparse.ArgumentParser) -> None:
     """--no-wait."""
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the operation to finish")
@@ -91,5 +171,6 @@ def storage(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--afs-mount-path", metavar="PATH", default="afs", help="where to mount it (afs)")
     group.add_argument("--bfs-name", metavar="CONTAINER", help="blob container to mount")
     group.add_argument("--bfs-mount-path", metavar="PATH", default="bfs", help="where to mount it (bfs)")
+    group.add_argument("--use-auto-storage", action=_NoAutoStorage, help="not in this version: name a share instead")
     group.add_argument("--nfs", metavar="NAME", help="file server to mount")
     group.add_argument("--nfs-mount-path", metavar="PATH", default="nfs", help="where to mount it (nfs)")

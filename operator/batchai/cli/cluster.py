@@ -1,56 +1,57 @@
-"""`batchai cluster`: create, show, list, delete."""
+"""`batchai cluster`: create, show, list, delete, resize, auto-scale."""
 
 import getpass
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 
 from batchai.cli import accounts, arguments, clusterfile, configfile, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, WORKSPACE, Path
 from batchai.cli.output import Row
+from batchai.cli.scaling import automatic, manual
 from batchai.cli.session import Session
 
 
-def register(commands: Group) -> None:
-    """Adds the commands."""
+def register(commands: Group) -> Group:
+    """Adds the commands; returns the group, for those of nodes and files."""
     clusters = commands.group("cluster", "Clusters: the nodes that jobs run on, and their queue.")
     parser = clusters.command("create", "Create a cluster.", create, _row)
     _name(parser)
     parser.add_argument("-f", "--config-file", metavar="FILE", help="the cluster as JSON; options win over it")
     nodes = parser.add_argument_group("nodes")
     nodes.add_argument("-s", "--vm-size", metavar="SIZE", help="VM size (the nodes' instance type)")
-    nodes.add_argument("-t", "--target", type=_count, metavar="COUNT", help="number of nodes")
-    nodes.add_argument("--min", type=_count, metavar="COUNT", help="least number of nodes (auto-scale)")
-    nodes.add_argument("--max", type=_count, metavar="COUNT", help="greatest number of nodes (auto-scale)")
+    nodes.add_argument("-t", "--target", type=arguments.count, metavar="COUNT", help="number of nodes")
+    nodes.add_argument("--min", type=arguments.count, metavar="COUNT", help="least number of nodes (auto-scale)")
+    nodes.add_argument("--max", type=arguments.count, metavar="COUNT", help="greatest number of nodes (auto-scale)")
     nodes.add_argument("--vm-priority", choices=("dedicated", "lowpriority"), help="(dedicated)")
     nodes.add_argument("-i", "--image", help="UbuntuLTS, UbuntuDSVM or publisher:offer:sku:version")
     nodes.add_argument("--custom-image", metavar="ID", help="id of a VM image made of --image")
     nodes.add_argument("--subnet", metavar="ID", help="id of a subnet")
     nodes.add_argument("--setup-task", metavar="COMMAND", help="command line to run on each node")
     nodes.add_argument("--setup-task-output", metavar="PATH", help="where its output goes; required with it")
-    admin = parser.add_argument_group("administrator")
-    admin.add_argument("-u", "--user-name", metavar="NAME", help="(the current user)")
-    admin.add_argument("-p", "--password", help="not kept: nodes of Kubernetes get no accounts")
-    admin.add_argument("-k", "--ssh-key", metavar="KEY", help="public key or its file (~/.ssh/id_rsa.pub)")
-    admin.add_argument("--generate-ssh-keys", action="store_true", help="make ~/.ssh/id_rsa if it is absent")
+    arguments.administrator(parser)
     arguments.storage(parser)
     arguments.no_wait(parser)
-    _name(clusters.command("show", "Show a cluster.", show, _row))
+    _name(clusters.command("show", "Show a cluster.", show, _row), by_id=True)
     arguments.workspace(clusters.command("list", "List the clusters of a workspace.", list_all, _row))
     parser = clusters.command("delete", "Delete a cluster.", delete, ask=True)
-    _name(parser)
+    _name(parser, by_id=True)
     arguments.no_wait(parser)
+    parser = clusters.command("resize", "Give a cluster a fixed number of nodes.", resize, _row)
+    _name(parser, by_id=True)
+    parser.add_argument("-t", "--target", type=arguments.count, metavar="COUNT", required=True, help="number of nodes")
+    parser = clusters.command("auto-scale", "Let a cluster follow its queue.", auto_scale, _row)
+    _name(parser, by_id=True)
+    parser.add_argument("--min", type=arguments.count, metavar="COUNT", required=True, help="least number of nodes")
+    parser.add_argument("--max", type=arguments.count, metavar="COUNT", required=True, help="greatest number of nodes")
+    return clusters
 
 
-def _name(parser: ArgumentParser) -> None:
+def _name(parser: ArgumentParser, *, by_id: bool = False) -> None:
     arguments.own_name(parser, "cluster", "-c", "--cluster")
     arguments.workspace(parser)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise ArgumentTypeError(f"'{text}' is no number of nodes")
-    return int(text)
+    if by_id:
+        arguments.ids(parser, "workspaces", "clusters")
 
 
 def _path(args: Namespace) -> Path:
@@ -91,6 +92,23 @@ def list_all(args: Namespace, session: Session) -> list[Object]:
 def delete(args: Namespace, session: Session) -> None:
     """Deletes a cluster; its jobs stay."""
     lookup.delete(session, CLUSTER, _path(args), wait=not args.no_wait)
+
+
+def resize(args: Namespace, session: Session) -> Object:
+    """Sets a fixed number of nodes; nodes come and go in the background, as with az."""
+    return _scaled(args, session, {"manual": manual(args.target), "autoScale": None})
+
+
+def auto_scale(args: Namespace, session: Session) -> Object:
+    """Sets the bounds of a cluster that follows its queue."""
+    return _scaled(args, session, {"manual": None, "autoScale": automatic(args.min, args.max)})
+
+
+def _scaled(args: Namespace, session: Session, settings: Object) -> Object:
+    path = _path(args)
+    name = lookup.find(session, CLUSTER, path)["metadata"]["name"]
+    changed = session.kube.patch(CLUSTER.resource, path.namespace, name, {"spec": {"scaleSettings": settings}})
+    return shapes.cluster(changed, lookup.subscription(session))
 
 
 def _row(cluster: Object) -> Row:

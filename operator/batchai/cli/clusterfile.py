@@ -66,10 +66,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
     properties = configfile.read(source) if source else {}
     unknown = list(configfile.unknown_fields(ClusterSpec, properties, "properties"))
     warnings = [f"{source}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []
-    administrator = _administrator(properties.get("userAccountSettings", {}), options, current_user)
-    if options["password"] or "adminUserPassword" in administrator:
-        administrator.pop("adminUserPassword", None)
-        warnings.append("the administrator's password is not kept: nodes of Kubernetes get no accounts.")
+    administrator, said = ssh.administrator(properties.get("userAccountSettings", {}), options, current_user)
     settings = {
         "vmSize": options["vm_size"],
         "vmPriority": options["vm_priority"],
@@ -89,15 +86,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
         if name not in properties:
             raise UsageProblem(f"the cluster has no {name}.", remedy)
     configfile.check(ClusterSpec, {**properties, "workspace": "w"}, source or "options")
-    return ClusterFile(source or "options", properties, warnings)
-
-
-def _administrator(settings: Properties, options: Mapping[str, Any], current_user: Callable[[], str]) -> Properties:
-    name = options["user_name"] or settings.get("adminUserName") or current_user()
-    key = settings.get("adminUserSshPublicKey")
-    if options["ssh_key"] or options["generate_ssh_keys"] or not key:
-        key = ssh.public_key(options["ssh_key"], generate=options["generate_ssh_keys"]) or key
-    return {**settings, "adminUserName": name, **({"adminUserSshPublicKey": key} if key else {})}
+    return ClusterFile(source or "options", properties, [*warnings, *said])
 
 
 def _node_setup(setup: Properties, options: Mapping[str, Any], given: Given, source: str) -> Properties:

@@ -16,16 +16,18 @@ def register(commands: Group) -> None:
     parser = experiments.command("create", "Create an experiment.", create, _row)
     _name(parser)
     arguments.no_wait(parser)
-    _name(experiments.command("show", "Show an experiment.", show, _row))
+    _name(experiments.command("show", "Show an experiment.", show, _row), by_id=True)
     arguments.workspace(experiments.command("list", "List the experiments of a workspace.", list_all, _row))
     parser = experiments.command("delete", "Delete an experiment and its jobs.", delete, ask=True)
-    _name(parser)
+    _name(parser, by_id=True)
     arguments.no_wait(parser)
 
 
-def _name(parser: ArgumentParser) -> None:
+def _name(parser: ArgumentParser, *, by_id: bool = False) -> None:
     arguments.own_name(parser, "experiment", "-e", "--experiment")
     arguments.workspace(parser)
+    if by_id:
+        arguments.ids(parser, "workspaces", "experiments")
 
 
 def _path(args: Namespace) -> Path:

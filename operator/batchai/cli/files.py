@@ -1,4 +1,4 @@
-"""`batchai job file`: list and stream what a job wrote."""
+"""`batchai job file` and `cluster file`: list and stream what a job or a setup task wrote."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
@@ -6,18 +6,19 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from batchai.api import names
+from batchai.api.cluster import Cluster
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.cli import accounts, arguments, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.follow import Follower
 from batchai.cli.job import execution_state, failures, job_path
 from batchai.cli.kube import Object
-from batchai.cli.lookup import JOB
+from batchai.cli.lookup import CLUSTER, JOB, Path
 from batchai.cli.output import Row
 from batchai.cli.problems import NotFound
 from batchai.cli.session import Session, api_outage
 from batchai.errors import BatchAIError, StorageError
-from batchai.plan.directories import JobIdentity, StorageLocation, output_location
+from batchai.plan.directories import JobIdentity, StorageLocation, output_location, setup_task_location
 from batchai.plan.naming import azure_name
 from batchai.storage.account import StorageAccount
 from batchai.storage.directory import Directory, join
@@ -31,18 +32,22 @@ QUIET_READS = {"file": 1, "blob": 4}
 """Reads after a job's end that must find nothing new: a blob appears when its writer's cache lets it go."""
 
 
-def register(jobs: Group) -> None:
+def register_for_clusters(clusters: Group) -> None:
+    """Adds the command to those of clusters."""
+    files = clusters.group("file", "Files that setup tasks wrote.")
+    parser = files.command("list", "List the output of a cluster's setup task.", list_of_cluster, _setup_row)
+    parser.add_argument("-c", "--cluster", "-n", "--name", dest="cluster", required=True, help="name of the cluster")
+    arguments.workspace(parser)
+    parser.add_argument("-p", "--path", default=".", help="folder in the output (.)")
+    _expiry(parser)
+
+
+def register_for_jobs(jobs: Group) -> None:
     """Adds the commands to those of jobs."""
     files = jobs.group("file", "Files that jobs wrote.")
     parser = files.command("list", "List an output directory, with URLs that download.", list_all, _row)
     _directory(parser)
-    parser.add_argument(
-        "--expiry",
-        metavar="MINUTES",
-        type=_minutes,
-        default=DEFAULT_EXPIRY,
-        help="how long the URLs work, 5 to 600 (60)",
-    )
+    _expiry(parser)
     parser = files.command("stream", "Print a file while it grows, until the job ends.", stream)
     _directory(parser)
     parser.add_argument("-f", "--file-name", metavar="FILE", required=True, help="the file, as stdout.txt")
@@ -61,6 +66,16 @@ def _directory(parser: ArgumentParser) -> None:
     parser.add_argument("-p", "--path", default=".", help="folder in the output directory (.)")
 
 
+def _expiry(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--expiry",
+        metavar="MINUTES",
+        type=_minutes,
+        default=DEFAULT_EXPIRY,
+        help="how long the URLs work, 5 to 600 (60)",
+    )
+
+
 def _minutes(text: str) -> int:
     if not text.isdigit() or not 5 <= int(text) <= 600:
         raise ArgumentTypeError("takes 5 to 600 minutes")
@@ -70,18 +85,39 @@ def _minutes(text: str) -> int:
 def list_all(args: Namespace, session: Session) -> list[Object]:
     """The direct children of a folder of an output directory (Batch AI reference §2, listOutputFiles)."""
     item = lookup.find(session, JOB, job_path(args, args.job))
+    entries = _entries(args, session, *_storage(args, session, item))
+    if entries is None:
+        session.say(f"Nothing is there: the job is {execution_state(item)}.")
+        for line in failures(item):
+            session.say(line)
+    return entries or []
+
+
+def list_of_cluster(args: Namespace, session: Session) -> list[Object]:
+    """The direct children of a folder of what the setup task of a cluster's nodes wrote."""
+    item = lookup.find(session, CLUSTER, Path(args.resource_group, args.workspace, name=args.cluster))
+    suffix = f"{lookup.subscription(session)}/{args.resource_group}/workspaces/{args.workspace}/clusters"
+    suffix = f"{suffix}/{azure_name(item)}/{item['metadata']['uid']}"
+    location = setup_task_location(Cluster.model_validate(item).spec, suffix)
+    entries = _entries(args, session, location, _account(args, session, location))
+    if entries is None:
+        session.say("Nothing is there: no node has run the setup task yet.")
+    return entries or []
+
+
+def _entries(
+    args: Namespace, session: Session, location: StorageLocation, account: StorageAccount
+) -> list[Object] | None:
+    """The children of the folder of -p with URLs; None if there is not even the directory itself."""
     expiry = session.now() + timedelta(minutes=args.expiry)
     folder = join(args.path)
-    with session.directory(*_storage(args, session, item)) as directory:
+    with session.directory(location, account) as directory:
         try:
             entries = directory.entries(folder)
         except StorageError as error:
             if not error.not_found or folder:
                 raise
-            session.say(f"Nothing is there: the job is {execution_state(item)}.")
-            for line in failures(item):
-                session.say(line)
-            return []
+            return None
         return [
             shapes.file(entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry))
             for entry in entries
@@ -152,17 +188,19 @@ def _storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLo
     """Where an output directory of a job lies, and the account to read it with."""
     job = Job.model_validate(item)
     location = output_location(job.spec, _identity(session, item), args.output_directory_id)
+    return location, _account(args, session, location)
+
+
+def _account(args: Namespace, session: Session, location: StorageLocation) -> StorageAccount:
     known = accounts.given(session.environ).accounts
-    account = accounts.account_of(session, args.resource_group, location.account, location.secret_name, known)
-    return location, account
+    return accounts.account_of(session, args.resource_group, location.account, location.secret_name, known)
 
 
 def _identity(session: Session, item: Object) -> JobIdentity:
     """A job's identity: as the operator wrote it into the status, before that as it will."""
     segment = item.get("status", {}).get("jobOutputDirectoryPathSegment")
     if segment:
-        subscription, group, _, workspace, _, experiment, _, job, uid = segment.split("/")
-        return JobIdentity(subscription, group, workspace, experiment, job, uid)
+        return JobIdentity.of_segment(segment)
     metadata = item["metadata"]
     return JobIdentity(
         lookup.subscription(session),
@@ -181,3 +219,7 @@ def _row(file: dict[str, Any]) -> Row:
         "Size": file["contentLength"],
         "Modified": file["lastModified"],
     }
+
+
+def _setup_row(file: dict[str, Any]) -> Row:
+    return {"Name": file["name"], "Is directory": file["isDirectory"], "Size": file["contentLength"]}

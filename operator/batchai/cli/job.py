@@ -30,23 +30,25 @@ def register(commands: Group) -> Group:
     )
     arguments.storage(parser)
     arguments.no_wait(parser)
-    _name(jobs.command("show", "Show a job.", show, _row))
+    _name(jobs.command("show", "Show a job.", show, _row), by_id=True)
     arguments.experiment(jobs.command("list", "List the jobs of an experiment.", list_all, _row))
     parser = jobs.command("delete", "Delete a job; its output stays in storage.", delete, ask=True)
-    _name(parser)
+    _name(parser, by_id=True)
     arguments.no_wait(parser)
     parser = jobs.command("terminate", "Stop a job; it stays, as failed.", terminate, ask=True)
-    _name(parser)
+    _name(parser, by_id=True)
     arguments.no_wait(parser)
     parser = jobs.command("wait", "Wait for a job's end and exit with its exit code.", wait)
-    _name(parser)
+    _name(parser, by_id=True)
     parser.add_argument("--interval", metavar="SECONDS", type=float, default=15, help="between looks (15)")
     return jobs
 
 
-def _name(parser: ArgumentParser) -> None:
+def _name(parser: ArgumentParser, *, by_id: bool = False) -> None:
     arguments.own_name(parser, "job", "-j", "--job")
     arguments.experiment(parser)
+    if by_id:
+        arguments.ids(parser, "workspaces", "experiments", "jobs")
 
 
 def job_path(args: Namespace, name: str) -> Path:

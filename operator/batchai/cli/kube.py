@@ -4,12 +4,15 @@ The only module of the command line that speaks HTTP to Kubernetes. It knows no 
 """
 
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 from urllib.parse import quote
 
 from batchai.api import names
+from batchai.cli import kubestreams
 from batchai.cli.problems import Problem
 from batchai.errors import KubeApiError
 
@@ -43,6 +46,9 @@ JOBS = Resource(_BATCHAI, "jobs")
 FILE_SERVERS = Resource(_BATCHAI, "fileservers")
 SECRETS = Resource("api/v1", "secrets")
 NAMESPACES = Resource("api/v1", "namespaces")
+NODES = Resource("api/v1", "nodes")
+PODS = Resource("api/v1", "pods")
+EVENTS = Resource("api/v1", "events")
 
 
 class Kube(Protocol):
@@ -66,6 +72,23 @@ class Kube(Protocol):
 
     def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
         """Asks for an object's deletion; it may live on for its finalizers."""
+        ...
+
+    def execute(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], out: BinaryIO, err: BinaryIO
+    ) -> int:
+        """Runs a command in a container and copies what it writes, as it comes; returns its exit code."""
+        ...
+
+    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """A connection to a port of a pod."""
+        ...
+
+    def log(self, namespace: str, pod: str, container: str, since: str | None = None) -> Iterator[bytes]:
+        """The lines of a container's log, each behind its time, as they come, until the container ends.
+
+        `since`: a time in RFC 3339, of which whole seconds count.
+        """
         ...
 
 
@@ -122,6 +145,29 @@ class HttpKube:
         """DELETE; what belongs to the object is collected in the background, as kubectl does."""
         self._request("DELETE", resource.path(namespace, name), {"propagationPolicy": "Background"})
 
+    def execute(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], out: BinaryIO, err: BinaryIO
+    ) -> int:
+        """The pod's subresource `exec`, over a websocket."""
+        path = f"{PODS.path(namespace, pod)}/exec"
+        return kubestreams.execute(self._client, path, container, command, out, err)
+
+    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """The pod's subresource `portforward`, over a websocket."""
+        return kubestreams.dial(self._client, f"{PODS.path(namespace, pod)}/portforward", port)
+
+    def log(self, namespace: str, pod: str, container: str, since: str | None = None) -> Iterator[bytes]:
+        """The pod's subresource `log`, followed."""
+        query = {"container": container, "follow": "true", "timestamps": "true", "sinceTime": since}
+        with self._reachable():
+            response = self._answer("GET", f"{PODS.path(namespace, pod)}/log", query, timeout=(_TIMEOUT[0], None))
+            rest = b""
+            for piece in response.response.stream():
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from lines
+            if rest:
+                yield rest
+
     def _request(
         self,
         method: str,
@@ -130,10 +176,21 @@ class HttpKube:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        # Both come with the library of `connect`.
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        with self._reachable():
+            text = self._answer(method, path, query, body, content_type).read()
+        answer: Object = json.loads(text)
+        return answer
 
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        timeout: tuple[float, float | None] = _TIMEOUT,
+    ) -> Any:
+        """The library's response, not yet read; KubeApiError for a refusal."""
         request = self._client.param_serialize(
             method,
             path,
@@ -142,24 +199,20 @@ class HttpKube:
             body=body,
             auth_settings=["BearerToken"],
         )
+        response = self._client.call_api(*request, _request_timeout=timeout)
+        if not 200 <= response.status <= 299:
+            raise kubestreams.refusal(response.status, response.read())
+        return response
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Raises KubeApiError where the API cannot be reached."""
+        # Both come with the library of `connect`.
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
         try:
-            response = self._client.call_api(*request, _request_timeout=_TIMEOUT)
-            text = response.read()
+            yield
         except (HTTPError, ApiException) as error:  # the latter for TLS
             host = self._client.configuration.host
             raise KubeApiError(0, "Unreachable", f"the Kubernetes API at {host} cannot be reached") from error
-        if not 200 <= response.status <= 299:
-            raise _failure(response.status, text)
-        answer: Object = json.loads(text)
-        return answer
-
-
-def _failure(status: int, text: bytes) -> KubeApiError:
-    """The error of an answer: a Status object, or what a proxy or a missing path says."""
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        return KubeApiError(status, "", text.decode(errors="replace").strip()[:200] or "no reason given")
-    return KubeApiError(status, answer.get("reason", ""), answer.get("message", "no reason given"))

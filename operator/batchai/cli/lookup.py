@@ -33,10 +33,16 @@ class Kind:
     title: str
     longest: int = 63
 
+    @property
+    def command(self) -> str:
+        """The group of its commands."""
+        return self.title.replace(" ", "-")
+
 
 WORKSPACE = Kind(kube.WORKSPACES, "Workspace", "workspace")
 CLUSTER = Kind(kube.CLUSTERS, "Cluster", "cluster")
 EXPERIMENT = Kind(kube.EXPERIMENTS, "Experiment", "experiment")
+FILE_SERVER = Kind(kube.FILE_SERVERS, "FileServer", "file server")
 JOB = Kind(kube.JOBS, "Job", "job", longest=50)
 """A job's pods and services add to its name."""
 
@@ -95,7 +101,7 @@ def _check_parents(session: Session, path: Path) -> None:
 def _missing(kind: Kind, path: Path) -> NotFound:
     return NotFound(
         f"{kind.title} '{path.name}' does not exist in {_place(path)}.",
-        f"`kubectl batchai {kind.title} list` shows those that do.",
+        f"`kubectl batchai {kind.command} list` shows those that do.",
     )
 
 

@@ -1,4 +1,4 @@
-"""`cluster create`'s -t, --min, --max and -i as the properties that az makes of them. Pure."""
+"""-t, --min, --max and -i as the properties that az makes of them. Pure."""
 
 from typing import Any
 
@@ -16,20 +16,12 @@ def scale_settings(target: int | None, minimum: int | None, maximum: int | None)
     -t alone, or min = max (= t), is manual; else autoScale, whose initial size is the target.
     """
     if minimum is None and maximum is None:
-        return None if target is None else _manual(target)
+        return None if target is None else {"manual": manual(target)}
     if minimum is None or maximum is None:
         raise UsageProblem("--min and --max belong together.", "Give both, or -t alone for a fixed size.")
-    if minimum > maximum:
-        raise UsageProblem(f"--min {minimum} is greater than --max {maximum}.")
     if minimum == maximum and target in (None, minimum):
-        return _manual(minimum)
-    return {
-        "autoScale": {
-            "minimumNodeCount": minimum,
-            "maximumNodeCount": maximum,
-            "initialNodeCount": target or 0,
-        }
-    }
+        return {"manual": manual(minimum)}
+    return {"autoScale": automatic(minimum, maximum, target or 0)}
 
 
 def image_reference(image: str | None, custom_image: str | None) -> dict[str, Any] | None:
@@ -49,5 +41,13 @@ def image_reference(image: str | None, custom_image: str | None) -> dict[str, An
     return {**reference, **({"virtualMachineImageId": custom_image} if custom_image else {})}
 
 
-def _manual(count: int) -> dict[str, Any]:
-    return {"manual": {"targetNodeCount": count, "nodeDeallocationOption": "requeue"}}
+def manual(count: int) -> dict[str, Any]:
+    """scaleSettings.manual, as az sends it."""
+    return {"targetNodeCount": count, "nodeDeallocationOption": "requeue"}
+
+
+def automatic(minimum: int, maximum: int, initial: int = 0) -> dict[str, Any]:
+    """scaleSettings.autoScale, as az sends it. Raises UsageProblem if the bounds are not in order."""
+    if minimum > maximum:
+        raise UsageProblem(f"--min {minimum} is greater than --max {maximum}.")
+    return {"minimumNodeCount": minimum, "maximumNodeCount": maximum, "initialNodeCount": initial}

@@ -46,6 +46,7 @@ class Session:
     connect: Callable[[], Kube]
     environ: Mapping[str, str]
     out: BinaryIO
+    err: BinaryIO
     say: Callable[[str], None] = _say
     """Prints a line beside the result, on stderr."""
     sleep: Callable[[float], None] = time.sleep

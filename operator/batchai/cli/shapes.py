@@ -10,6 +10,7 @@ from typing import Any
 from batchai.api import names
 from batchai.api.cluster import Cluster, NodeStateCounts
 from batchai.api.durations import format_duration, parse_duration
+from batchai.api.fileserver import FileServer
 from batchai.api.job import Job
 from batchai.api.workspace import Workspace
 from batchai.cli.kube import Object
@@ -123,6 +124,40 @@ def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
     return printed
 
 
+def file_server(item: Object, subscription: str) -> Object:
+    """A FileServer. az wrote abbreviations as words: `diskSizeInGb`, `fileServerPublicIp`."""
+    model = FileServer.model_validate(item)
+    spec, status = (part.model_dump(by_alias=True) for part in (model.spec, model.status))
+    disks, access, mount = spec["dataDisks"], spec["sshConfiguration"], status["mountSettings"]
+    printed: Object = _printed(
+        {
+            **_common(item, subscription, f"workspaces/{_workspace(item)}/fileservers/{azure_name(item)}"),
+            "dataDisks": _renamed(disks, diskSizeInGB="diskSizeInGb"),
+            "mountSettings": mount
+            and _renamed(mount, fileServerPublicIP="fileServerPublicIp", fileServerInternalIP="fileServerInternalIp"),
+            "sshConfiguration": access and _renamed(access, publicIPsToAllow="publicIpsToAllow"),
+            "subnet": spec["subnet"],
+            "vmSize": spec["vmSize"].upper(),
+        }
+    )
+    return printed
+
+
+def node(name: str, address: str | None) -> Object:
+    """A node of a cluster or a job. There is no ssh to it, and no need of it: `node exec`."""
+    return {"ipAddress": address, "nodeId": name, "port": None}
+
+
+def usage(name: str, value: int, limit: int | None) -> Object:
+    """One entry of `list-usages`."""
+    return {
+        "currentValue": value,
+        "limit": limit,
+        "name": {"localizedValue": name, "value": name},
+        "unit": "Count",
+    }
+
+
 def file(entry: Entry, url: str | None) -> Object:
     """An entry of an output directory."""
     return {
@@ -133,6 +168,13 @@ def file(entry: Entry, url: str | None) -> Object:
         "lastModified": _printed(entry.modified),
         "name": entry.name,
     }
+
+
+def id_parts(resource_id: str) -> dict[str, str]:
+    """Collection (as it is written) → name, of an id; empty for what is none."""
+    parts = resource_id.strip("/").split("/")
+    found = dict(zip(parts[::2], parts[1::2], strict=False))
+    return found if len(parts) % 2 == 0 and all(parts) else {}
 
 
 def label(item: Object, name: str) -> str:
@@ -168,6 +210,10 @@ def _id(subscription: str, group: str, path: str) -> str:
 
 def _workspace(item: Object) -> str:
     return label(item, names.LABEL_WORKSPACE)
+
+
+def _renamed(value: Object, **names_: str) -> Object:
+    return {names_.get(name, name): item for name, item in value.items()}
 
 
 def _nothing_as_null(value: dict[str, Any] | None) -> dict[str, Any] | None:

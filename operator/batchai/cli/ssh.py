@@ -1,8 +1,11 @@
-"""The SSH key of a cluster's admin user, as az finds or makes it (Batch AI reference §8)."""
+"""The administrator of a cluster or a file server, and the SSH key that az finds or makes (Batch AI reference §8)."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from batchai.cli.configfile import Properties
 from batchai.cli.problems import UsageProblem
 
 _RSA_KEY = re.compile(r"ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]+={0,3}(?: .*)?")
@@ -11,6 +14,24 @@ _RSA_KEY = re.compile(r"ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]+={0,3}(?: .*)?")
 def default_key() -> Path:
     """Where the private key lies that az uses unless told otherwise."""
     return Path.home() / ".ssh" / "id_rsa"
+
+
+def administrator(
+    settings: Properties, options: Mapping[str, Any], current_user: Callable[[], str]
+) -> tuple[Properties, list[str]]:
+    """userAccountSettings of a file under the options of `arguments.administrator`, and what to tell of it.
+
+    Passwords are left out: no resource may hold one, and nobody could log in with it.
+    """
+    name = options["user_name"] or settings.get("adminUserName") or current_user()
+    key = settings.get("adminUserSshPublicKey")
+    if options["ssh_key"] or options["generate_ssh_keys"] or not key:
+        key = public_key(options["ssh_key"], generate=options["generate_ssh_keys"]) or key
+    account = {**settings, "adminUserName": name, **({"adminUserSshPublicKey": key} if key else {})}
+    if options["password"] or "adminUserPassword" in account:
+        account.pop("adminUserPassword", None)
+        return account, ["the administrator's password is not kept: nodes of Kubernetes get no accounts."]
+    return account, []
 
 
 def public_key(value: str | None, *, generate: bool) -> str | None:

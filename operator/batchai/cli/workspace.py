@@ -17,17 +17,19 @@ def register(commands: Group) -> None:
     _name(parser)
     parser.add_argument("-l", "--location", help="free text (the resource group's location)")
     arguments.no_wait(parser)
-    _name(workspaces.command("show", "Show a workspace.", show, _row))
+    _name(workspaces.command("show", "Show a workspace.", show, _row), by_id=True)
     parser = workspaces.command("list", "List the workspaces of a resource group, or of all.", list_all, _row)
     arguments.resource_group(parser, required=False)
     parser = workspaces.command("delete", "Delete a workspace and all that is in it.", delete, ask=True)
-    _name(parser)
+    _name(parser, by_id=True)
     arguments.no_wait(parser)
 
 
-def _name(parser: ArgumentParser) -> None:
+def _name(parser: ArgumentParser, *, by_id: bool = False) -> None:
     arguments.own_name(parser, "workspace", "-w", "--workspace")
     arguments.resource_group(parser)
+    if by_id:
+        arguments.ids(parser, "workspaces")
 
 
 def _path(args: Namespace) -> Path:

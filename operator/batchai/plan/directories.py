@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from batchai.api.cluster import ClusterSpec
 from batchai.api.job import JobSpec
 from batchai.api.mounts import AzureFileShare, MountVolumes, StorageCredentials, default_secret_name
 from batchai.errors import SpecError
@@ -171,6 +172,24 @@ def output_location(spec: JobSpec, identity: JobIdentity, directory_id: str) -> 
         raise SpecError(
             "outputDirectories",
             f"'{directory_id}' lies at {path}, which is not on a mounted Azure file share or blob container",
+        )
+    return location
+
+
+def setup_task_location(spec: ClusterSpec, suffix: str) -> StorageLocation:
+    """Where the output of a cluster's setup task lies; `suffix`: stdOutErrPathSuffix (reference §5.2).
+
+    Raises SpecError if the cluster has no setup task, or if its output does not lie on one of its mounts.
+    """
+    setup = spec.node_setup
+    if setup is None or setup.setup_task is None:
+        raise SpecError("nodeSetup.setupTask", "the cluster has none, so there is no output of it")
+    prefix = expand(setup.setup_task.std_out_err_path_prefix, {"AZ_BATCHAI_MOUNT_ROOT": MOUNT_ROOT}).rstrip("/")
+    location = _on_mount(f"{prefix}/{suffix}", f"{MOUNT_ROOT}/", setup.mount_volumes)
+    if location is None:
+        raise SpecError(
+            "nodeSetup.setupTask.stdOutErrPathPrefix",
+            f"{prefix} is not on an Azure file share or blob container that the cluster mounts",
         )
     return location
 

@@ -3,14 +3,15 @@
 import io
 import itertools
 import json
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 from batchai.cli.__main__ import parser, run
-from batchai.cli.kube import NAMESPACES, SECRETS, Kube, Object, Resource
+from batchai.cli.kube import NAMESPACES, PODS, SECRETS, Kube, Object, Resource
 from batchai.cli.session import Session
 from batchai.errors import KubeApiError
 from batchai.plan.directories import StorageLocation
@@ -28,6 +29,9 @@ class FakeKube(Kube):
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.uids = (f"00000000-0000-4000-8000-{n:012}" for n in itertools.count(1))
         self.after: Callable[[FakeKube, Object], None] = after or provision
+        self.executed: list[tuple[str, list[str]]] = []
+        self.exit_code = 0
+        self.logs: Callable[[str, str | None], Iterable[bytes]] = lambda _pod, _since: ()
         self.forbidden: set[Resource] = set()
         self.refused: set[Resource] = set()
         self.namespace("kube-system", uid=SUBSCRIPTION)
@@ -88,6 +92,21 @@ class FakeKube(Kube):
         self._find(resource, namespace, name)
         del self.objects[resource.plural, namespace or "", name]
 
+    def execute(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], out: BinaryIO, err: BinaryIO
+    ) -> int:
+        self._allow(PODS)
+        self.executed.append((f"{namespace}/{pod}/{container}", list(command)))
+        out.write(b"out\n")
+        err.write(b"err\n")
+        return self.exit_code
+
+    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+        raise AssertionError("tests of ports have their own dial")
+
+    def log(self, namespace: str, pod: str, container: str, since: str | None = None) -> Iterator[bytes]:
+        return iter(self.logs(pod, since))
+
     def _find(self, resource: Resource, namespace: str | None, name: str) -> Object:
         try:
             return self.objects[resource.plural, namespace or "", name]
@@ -118,12 +137,13 @@ def provision(_: FakeKube, item: Object) -> None:
 
 @dataclass
 class Terminal:
-    """Runs command lines against a FakeKube; `said` is stderr, `written` stdout."""
+    """Runs command lines against a FakeKube; `said` and `errors` are stderr, `written` stdout."""
 
     kube: FakeKube = field(default_factory=FakeKube)
     environ: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     written: io.BytesIO = field(default_factory=io.BytesIO)
+    errors: io.BytesIO = field(default_factory=io.BytesIO)
     seconds: float = 0
     sleeping: Callable[[], None] = lambda: None
     storage: Callable[[StorageLocation, StorageAccount], Directory] | None = None
@@ -149,6 +169,7 @@ class Terminal:
             connect=lambda: self.kube,
             environ=self.environ,
             out=self.written,
+            err=self.errors,
             say=self.said.append,
             sleep=sleep,
             clock=lambda: self.seconds,

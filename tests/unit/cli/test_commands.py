@@ -218,6 +218,26 @@ def test_a_namespace_of_somebody_else_is_not_deleted(terminal: Terminal) -> None
             1,
             "spec.nodeCount: must be positive",
         ),
+        (
+            KubeApiError(
+                403,
+                "Forbidden",
+                'nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope',
+            ),
+            1,
+            "you (jane) may not list nodes in the whole cluster",
+        ),
+        (
+            KubeApiError(
+                403,
+                "Forbidden",
+                'jobs.batchai.dev "j" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "jobs" in'
+                ' API group "batchai.dev" in the namespace "ns"',
+            ),
+            1,
+            "you (system:serviceaccount:a:b) may not patch jobs.batchai.dev in namespace 'ns'",
+        ),
+        (KubeApiError(403, "Forbidden", "an admission policy says no"), 1, "an admission policy says no"),
         (StorageError("'a/b' does not exist", not_found=True), 3, "'a/b' does not exist"),
         (SpecError("outputDirectories", "none"), 2, "outputDirectories: none"),
     ],
@@ -295,3 +315,30 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
         process.stdout.close()
         assert process.wait(timeout=20) == 1
         assert process.stderr.read() == b""
+
+
+def test_resources_by_their_ids(terminal: Terminal) -> None:
+    for name in ("a", "b"):
+        terminal.run(f"workspace create -g ns -n {name}")
+        terminal.run(f"experiment create -g ns -w {name} -n e")
+    ids = [f"{ID}/workspaces/{name}/experiments/e" for name in ("a", "b")]
+    assert terminal.run("experiment show --ids", ids[0])["id"] == ids[0]
+    assert [shown["id"] for shown in terminal.run("experiment show --ids", *ids)] == ids
+    assert terminal.run("experiment delete -y --ids", *ids) == ""
+    with pytest.raises(NotFound):
+        terminal.run("experiment show --ids", ids[1])
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "e", f"{ID}/workspaces/w", f"{ID}/workspaces/w/clusters/c", f"{ID}/experiments/e"]
+)
+def test_ids_of_something_else(terminal: Terminal, wrong: str) -> None:
+    with pytest.raises(UsageProblem, match="is no id of this kind") as caught:
+        terminal.run("experiment show --ids", wrong)
+    assert caught.value.hint.endswith("/providers/Microsoft.BatchAI/workspaces/…/experiments/…")
+
+
+def test_without_ids_the_names_are_required(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        program.parser().parse_args(["experiment", "show", "-g", "ns"])
+    assert "-n/--name/-e/--experiment, -w/--workspace" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
 
-from batchai.cli.kube import JOBS, SECRETS
+from batchai.cli.kube import CLUSTERS, JOBS, SECRETS
 from batchai.cli.problems import NotFound
 from batchai.errors import KubeApiError, SpecError, StorageError
 from batchai.plan.directories import StorageLocation
@@ -277,3 +277,37 @@ def test_without_a_key_the_secret_is_named(terminal: Terminal) -> None:
     terminal.kube.forbidden.add(SECRETS)
     with pytest.raises(NotFound, match="Secret 'batchai-storage-acc' cannot be read"):
         stream(terminal)
+
+
+def cluster_with_setup(terminal: Terminal, **setup: Any) -> None:
+    labels = {"batchai.dev/name": "c", "batchai.dev/workspace": "w"}
+    spec = {"workspace": "w", "vmSize": "STANDARD_NC6", "nodeSetup": setup}
+    terminal.kube.put(
+        CLUSTERS, {"metadata": {"name": "c", "namespace": "ns", "labels": labels, "uid": "uuid"}, "spec": spec}
+    )
+
+
+def test_files_of_a_setup_task(terminal: Terminal, storage: FakeStorage) -> None:
+    task = {"commandLine": "true", "stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/afs/logs/"}
+    share = {"azureFileUrl": "https://acc.file.core.windows.net/share", "relativeMountPath": "afs"}
+    cluster_with_setup(terminal, setupTask=task, mountVolumes={"azureFileShares": [share]})
+    assert terminal.run("cluster file list -g ns -w w -c c") == []
+    assert terminal.said == ["Nothing is there: no node has run the setup task yet."]
+    assert storage.opened[0][0].path == f"logs/{SUBSCRIPTION}/ns/workspaces/w/clusters/c/uuid"
+    storage.files = {"stdout-a.txt": b"12", "more/x": b""}
+    assert terminal.run("cluster file list -g ns -w w -c c -o table").splitlines() == [
+        "Name          Is directory  Size",
+        "------------  ------------  ----",
+        "more          true",
+        "stdout-a.txt  false         2",
+    ]
+
+
+def test_clusters_whose_setup_leaves_no_files(terminal: Terminal) -> None:
+    cluster_with_setup(terminal)
+    with pytest.raises(SpecError, match="the cluster has none"):
+        terminal.run("cluster file list -g ns -w w -c c")
+    task = {"commandLine": "true", "stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/afs"}
+    cluster_with_setup(terminal, setupTask=task)
+    with pytest.raises(SpecError, match="/mounts/afs is not on an Azure file share"):
+        terminal.run("cluster file list -g ns -w w -c c")

@@ -442,3 +442,16 @@ def test_ssh_keys_are_made_once_and_only_when_asked(terminal: Terminal, home: Pa
     (home / ".ssh/id_rsa.pub").unlink()
     with pytest.raises(UsageProblem, match="its public key does not"):
         terminal.run(f"{create} -n d --generate-ssh-keys")
+
+
+def test_clusters_change_their_size(terminal: Terminal) -> None:
+    name = "-n nc6 -g ns -w quickstart"
+    grown = terminal.run(f"cluster resize {name} -t 3")
+    manual = {"targetNodeCount": 3, "nodeDeallocationOption": "requeue"}
+    assert grown["scaleSettings"] == {"autoScale": None, "manual": manual}
+    following = terminal.run(f"cluster auto-scale {name} --min 0 --max 4")
+    bounds = {"minimumNodeCount": 0, "maximumNodeCount": 4, "initialNodeCount": 0}
+    assert following["scaleSettings"] == {"autoScale": bounds, "manual": None}
+    assert terminal.kube.one(CLUSTERS, "nc6")["spec"]["scaleSettings"] == {"autoScale": bounds}
+    with pytest.raises(UsageProblem, match="--min 5 is greater than --max 4"):
+        terminal.run(f"cluster auto-scale {name} --min 5 --max 4")
