@@ -45,6 +45,8 @@ lint() {
 
 unit() {
   program busybox busybox-static
+  program zsh zsh
+  program fish fish
   c_compiler
 }
 

@@ -10,19 +10,37 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from batchai.cli import arguments, cluster, experiment, files, fileserver, group, job, node, output, usages, workspace
+from batchai.cli import (
+    arguments,
+    cluster,
+    completion,
+    experiment,
+    files,
+    fileserver,
+    group,
+    job,
+    node,
+    output,
+    screen,
+    usages,
+    workspace,
+)
 from batchai.cli.arguments import Group, Parser
 from batchai.cli.kube import HttpKube
 from batchai.cli.problems import FAILURE, NOT_FOUND, USAGE, Problem
+from batchai.cli.screen import Voice
 from batchai.cli.session import Session
 from batchai.errors import BatchAIError, KubeApiError, SpecError, StorageError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
+WATCH_SECONDS = 2.0
+"""Between two looks of --watch."""
 _FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<namespace>[^"]*)")?'
@@ -46,6 +64,7 @@ def parser(program: str = "batchai") -> Parser:
     files.register_for_jobs(jobs)
     fileserver.register(commands)
     usages.register(commands)
+    completion.register(commands)
     return top
 
 
@@ -53,13 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code (0, 1 error, 2 usage, 3 not found)."""
     called_as = Path(sys.argv[0]).name
     program = called_as.replace("kubectl-", "kubectl ") if called_as.startswith("kubectl-") else "batchai"
-    args = parser(program).parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == [completion.REQUEST]:
+        print("\n".join(completion.candidates(parser(program), words[1:])))
+        return 0
+    args = parser(program).parse_args(words)
     _start_logging(args)
+    voice = Voice(sys.stderr)
     session = Session(
         connect=lambda: HttpKube.connect(args.kubeconfig, args.context),
         environ=os.environ,
         out=sys.stdout.buffer,
         err=sys.stderr.buffer,
+        say=voice.say,
+        progress=voice.progress if voice.terminal else None,
+        screen=screen.of_stdout(os.environ),
     )
     try:
         return run(args, session)
@@ -72,23 +99,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Problem, BatchAIError) as error:
         if args.debug:
             traceback.print_exc()
-        code, sentence, hint = explain(error)
+        code, sentence, hint = answer(error)
         print(f"ERROR: {sentence.rstrip('.')}.", file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
         return code
+    finally:
+        voice.progress("")
+
+
+def complete_for_kubectl() -> int:
+    """The program `kubectl_complete-batchai`, which kubectl asks what may come next."""
+    words = completion.candidates(parser(), sys.argv[1:])
+    print("\n".join([*words, ":0"]))  # the line that ends a list, in the protocol of kubectl's own completion
+    return 0
 
 
 def run(args: Namespace, session: Session) -> int:
     """Confirms and runs a parsed command and prints its result."""
     if args.ask and not args.yes:
         _confirm()
+    if args.watch:
+        _watch(args, session)
+    _print(session, _result(args, session))
+    return 0
+
+
+def _watch(args: Namespace, session: Session) -> NoReturn:
+    """Prints the result, and again whenever it has changed."""
+    said = ""
+
+    def say(text: str) -> None:
+        nonlocal said
+        if text != said:
+            session.say(text)
+            said = text
+
+    watching = replace(session, say=say)
+    shown = None
+    while True:
+        text = watching.patiently(lambda: _result(args, watching))
+        if text != shown:
+            _print(session, text)
+            shown = text
+        session.sleep(WATCH_SECONDS)
+
+
+def _result(args: Namespace, session: Session) -> str:
     result = args.run(args, session) if args.ids is None else _each(args, session)
-    text = output.render(result, args.output, query=args.query, row=args.row)
+    if args.output == "text":
+        return str(args.text(result))
+    return output.render(result, args.output, query=args.query, row=args.row, screen=session.screen)
+
+
+def _print(session: Session, text: str) -> None:
+    if session.progress:
+        session.progress("")
     if text:
         session.out.write(f"{text}\n".encode())
         session.out.flush()
-    return 0
 
 
 def _each(args: Namespace, session: Session) -> Any:
@@ -97,7 +166,7 @@ def _each(args: Namespace, session: Session) -> Any:
     return results[0] if len(results) == 1 else [result for result in results if result is not None] or None
 
 
-def explain(error: Problem | BatchAIError) -> tuple[int, str, str]:
+def answer(error: Problem | BatchAIError) -> tuple[int, str, str]:
     """Exit code, sentence and hint of an error."""
     match error:
         case Problem():

@@ -11,6 +11,8 @@ from batchai.cli.problems import USAGE, UsageProblem
 from batchai.cli.session import Session
 from batchai.cli.shapes import id_parts
 
+Text = Callable[[Any], str]
+"""A result in words, without a line feed at its end."""
 Run = Callable[[argparse.Namespace, Session], Any]
 """A command: arguments in, the result to print out (None prints nothing)."""
 
@@ -37,14 +39,30 @@ class Group:
         """A group in this group."""
         return Group(self._parsers.add_parser(name, help=about, description=about))
 
-    def command(self, name: str, about: str, run: Run, row: TableRow | None = None, *, ask: bool = False) -> Parser:
-        """A command; `row` makes the columns of its table, `ask` has it ask before it runs."""
+    def command(
+        self,
+        name: str,
+        about: str,
+        run: Run,
+        row: TableRow | None = None,
+        *,
+        ask: bool = False,
+        watch: bool = False,
+        text: Text | None = None,
+    ) -> Parser:
+        """A command. `row` makes the columns of its table; `ask` has it ask before it runs; `watch` gives it --watch.
+
+        `text` is how people read its result, and its default format.
+        """
         parser = self._parsers.add_parser(name, help=about, description=about)
-        parser.set_defaults(run=run, row=row, ask=ask, ids=None)
+        parser.set_defaults(run=run, row=row, ask=ask, text=text, ids=None, watch=False)
+        if watch:
+            parser.add_argument("--watch", action="store_true", help="print again what changes, until Ctrl-C")
         if ask:
             parser.add_argument("-y", "--yes", action="store_true", help="do not ask for confirmation")
         common = parser.add_argument_group("global arguments")
-        common.add_argument("-o", "--output", choices=FORMATS, default="json", help="output format (json)")
+        formats, default = (("text", *FORMATS), "text") if text else (FORMATS, "json")
+        common.add_argument("-o", "--output", choices=formats, default=default, help=f"output format ({default})")
         common.add_argument("--query", metavar="JMESPATH", help="what to print of the result")
         common.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig ($KUBECONFIG, ~/.kube/config)")
         common.add_argument("--context", "--subscription", help="the kubeconfig's context (its current one)")
@@ -63,11 +81,21 @@ class Command:
 
 def commands(parser: Parser, path: tuple[str, ...] = ()) -> Iterator[Command]:
     """All commands of the program, or of a group, in the order in which they were added."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    for name, inner in groups[0].choices.items() if groups else ():
+    inside = groups(parser)
+    for name, inner in inside.items():
         yield from commands(inner, (*path, name))
-    if not groups:
+    if not inside:
         yield Command(path, parser)
+
+
+def groups(parser: Parser) -> dict[str, Parser]:
+    """The groups and commands of a group by their names; none for a command."""
+    return {
+        name: inner
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, inner in action.choices.items()
+    }
 
 
 def resource_group(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

@@ -42,18 +42,20 @@ def register_for_clusters(clusters: Group) -> None:
     _expiry(parser)
 
 
-def register_for_jobs(jobs: Group) -> None:
-    """Adds the commands to those of jobs."""
+def register_for_jobs(jobs: Group) -> Group:
+    """Adds the commands to those of jobs; returns their group, for what else is done with files."""
     files = jobs.group("file", "Files that jobs wrote.")
     parser = files.command("list", "List an output directory, with URLs that download.", list_all, _row)
-    _directory(parser)
+    output_directory(parser)
     _expiry(parser)
     parser = files.command("stream", "Print a file while it grows, until the job ends.", stream)
-    _directory(parser)
+    output_directory(parser)
     parser.add_argument("-f", "--file-name", metavar="FILE", required=True, help="the file, as stdout.txt")
+    return files
 
 
-def _directory(parser: ArgumentParser) -> None:
+def output_directory(parser: ArgumentParser) -> None:
+    """-j, -d and -p: a folder in an output directory of a job."""
     parser.add_argument("-j", "--job", "-n", "--name", dest="job", required=True, help="name of the job")
     arguments.experiment(parser)
     parser.add_argument(
@@ -85,7 +87,7 @@ def _minutes(text: str) -> int:
 def list_all(args: Namespace, session: Session) -> list[Object]:
     """The direct children of a folder of an output directory (Batch AI reference §2, listOutputFiles)."""
     item = lookup.find(session, JOB, job_path(args, args.job))
-    entries = _entries(args, session, *_storage(args, session, item))
+    entries = _entries(args, session, *storage(args, session, item))
     if entries is None:
         session.say(f"Nothing is there: the job is {execution_state(item)}.")
         for line in failures(item):
@@ -127,7 +129,7 @@ def _entries(
 def stream(args: Namespace, session: Session) -> None:
     """Copies a file to stdout as it grows, until the job ends; what is said about it goes to stderr."""
     item = lookup.find(session, JOB, job_path(args, args.job))
-    location, account = _storage(args, session, item)
+    location, account = storage(args, session, item)
     path = join(args.path, args.file_name)
 
     def over() -> bool:
@@ -152,7 +154,7 @@ def stream(args: Namespace, session: Session) -> None:
 
         follower.follow(
             over,
-            lambda: session.sleep(POLL_SECONDS),
+            lambda: session.sleep(POLL_SECONDS) if follower.found else session.pause(POLL_SECONDS, notices.waiting),
             quiet=QUIET_READS[location.kind],
             patiently=patiently,
         )
@@ -176,6 +178,10 @@ class _Notices:
             self._waiting = True
             self._session.say(f'The file "{self._name}" not found. Waiting for the job to generate it.')
 
+    @property
+    def waiting(self) -> str:
+        return f'Waiting for the file "{self._name}"'
+
     def found(self) -> None:
         url = self._directory.url(self._path, self._session.now() + timedelta(minutes=DEFAULT_EXPIRY))
         self._session.say(f'File found with URL "{url}". Start streaming')
@@ -184,8 +190,8 @@ class _Notices:
         self._session.say(f'The file "{self._name}" was written anew. Streaming it from its beginning.')
 
 
-def _storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLocation, StorageAccount]:
-    """Where an output directory of a job lies, and the account to read it with."""
+def storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLocation, StorageAccount]:
+    """Where the output directory of the arguments lies, and the account to read it with."""
     job = Job.model_validate(item)
     location = output_location(job.spec, _identity(session, item), args.output_directory_id)
     return location, _account(args, session, location)

@@ -57,10 +57,11 @@ class Follower:
 
     def advance(self) -> int:
         """Copies to the end of the file; returns the number of bytes, 0 if there is no such file."""
-        size = self.directory.size(self.path)
-        if size is None:
+        entry = self.directory.find(self.path)
+        if entry is None:
             self.notices.missing()
             return 0
+        size = entry.size or 0
         if not self.found:
             self.found = True
             self.notices.found()

@@ -79,7 +79,7 @@ def delete(args: Namespace, session: Session) -> None:
     def gone() -> bool | None:
         return True if session.find_named(kube.NAMESPACES, None, args.name) is None else None
 
-    if session.poll(gone, DELETE_SECONDS) is None:
+    if session.poll(gone, DELETE_SECONDS, "The resource group is being deleted") is None:
         raise Problem(
             f"resource group '{args.name}' is being deleted, but not gone after {DELETE_SECONDS} s.",
             f"What holds it: kubectl describe namespace {args.name}",

@@ -1,12 +1,14 @@
 """`batchai job`: create, show, list, delete, terminate, wait."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from batchai.api.job import TERMINAL_STATES
 from batchai.cli import accounts, arguments, configfile, jobfile, kube, lookup, shapes
+from batchai.cli.accounts import Given
 from batchai.cli.arguments import Group
+from batchai.cli.jobfile import JobFile
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, EXPERIMENT, JOB, Path
 from batchai.cli.output import Row
@@ -17,21 +19,11 @@ from batchai.cli.session import DELETE_SECONDS, Session
 def register(commands: Group) -> Group:
     """Adds the commands; returns the group, for those of files."""
     jobs = commands.group("job", "Jobs: training runs.")
-    parser = jobs.command("create", "Create a job.", create, _row)
-    _name(parser)
-    parser.add_argument("-c", "--cluster", help="cluster of the workspace, or a cluster's id")
+    parser = jobs.command("create", "Create a job.", create, row)
     parser.add_argument("-f", "--config-file", metavar="FILE", required=True, help="the job as JSON (job.json)")
-    parser.add_argument(
-        "--env",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="environment variable, added to the file's (repeatable)",
-    )
-    arguments.storage(parser)
-    arguments.no_wait(parser)
-    _name(jobs.command("show", "Show a job.", show, _row), by_id=True)
-    arguments.experiment(jobs.command("list", "List the jobs of an experiment.", list_all, _row))
+    creation(parser)
+    _name(jobs.command("show", "Show a job.", show, row, watch=True), by_id=True)
+    arguments.experiment(jobs.command("list", "List the jobs of an experiment.", list_all, row, watch=True))
     parser = jobs.command("delete", "Delete a job; its output stays in storage.", delete, ask=True)
     _name(parser, by_id=True)
     arguments.no_wait(parser)
@@ -51,6 +43,21 @@ def _name(parser: ArgumentParser, *, by_id: bool = False) -> None:
         arguments.ids(parser, "workspaces", "experiments", "jobs")
 
 
+def creation(parser: ArgumentParser) -> None:
+    """What a job is made of besides its file."""
+    _name(parser)
+    parser.add_argument("-c", "--cluster", help="cluster of the workspace, or a cluster's id")
+    parser.add_argument(
+        "--env",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="environment variable, added to the file's (repeatable)",
+    )
+    arguments.storage(parser)
+    arguments.no_wait(parser)
+
+
 def job_path(args: Namespace, name: str) -> Path:
     """Where the arguments say that the job `name` lives."""
     return Path(args.resource_group, args.workspace, args.experiment, name)
@@ -59,7 +66,13 @@ def job_path(args: Namespace, name: str) -> Path:
 def create(args: Namespace, session: Session) -> Object:
     """Creates the job of a config file and the Secrets that it needs."""
     given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
-    file = jobfile.read(args.config_file, vars(args), given)
+    return create_of(args, session, given, jobfile.read(args.config_file, vars(args), given))
+
+
+def create_of(
+    args: Namespace, session: Session, given: Given, file: JobFile, prepare: Callable[[], None] | None = None
+) -> Object:
+    """Creates a job and its Secrets; `prepare` is called when storage accounts have theirs, before the job exists."""
     for warning in file.warnings:
         session.say(f"WARNING: {warning}")
     path = job_path(args, args.name)
@@ -67,12 +80,10 @@ def create(args: Namespace, session: Session) -> Object:
     experiment = lookup.find(session, EXPERIMENT, above)["metadata"]["name"]
     cluster = find_cluster(session, path, args.cluster or file.cluster)
     name = lookup.free_name(session, JOB, path)
-    spec = file.spec(
-        job=name,
-        experiment=experiment,
-        cluster=cluster["metadata"]["name"],
-        accounts=accounts.provide_all(session, path.namespace, given, file.keys),
-    )
+    secrets = accounts.provide_all(session, path.namespace, given, file.keys)
+    if prepare:
+        prepare()
+    spec = file.spec(job=name, experiment=experiment, cluster=cluster["metadata"]["name"], accounts=secrets)
     body = lookup.manifest(JOB, path, name, spec)
     with configfile.refusals_of(file.source):
         created = lookup.create(session, JOB, path, body, file.secrets(name, path.namespace))
@@ -113,7 +124,7 @@ def terminate(args: Namespace, session: Session) -> None:
     def ended() -> bool | None:
         return execution_state(session.kube.get(JOB.resource, path.namespace, name)) in TERMINAL_STATES or None
 
-    if session.poll(ended, DELETE_SECONDS) is None:
+    if session.poll(ended, DELETE_SECONDS, "The job is being stopped") is None:
         raise Problem(
             f"job '{path.name}' is being terminated, but has not ended after {DELETE_SECONDS} s.",
             f"What holds it: kubectl describe jobs.batchai.dev -n {path.namespace} {name}",
@@ -134,10 +145,10 @@ def wait(args: Namespace, session: Session) -> None:
             session.say(f"Job started at {started}")
         if execution_state(item) != state:
             state = execution_state(item)
-            session.say(f"Job state: {state}{_reason(item)}")
+            session.say(f"Job state: {state}{reason(item)}")
         if state in TERMINAL_STATES:
             break
-        session.sleep(args.interval)
+        session.pause(args.interval, f"The job is {state}{reason(item)}")
         found = session.patiently(lambda: session.find_named(JOB.resource, path.namespace, name))
         if found is None:
             raise NotFound(f"job '{path.name}' was deleted while it was waited for.")
@@ -183,18 +194,20 @@ def find_cluster(session: Session, path: Path, reference: str | None) -> Object:
 
 def _told(session: Session, item: Object) -> Object:
     """One job as az prints it; what it waits for, which az never knew, is said beside it."""
-    if execution_state(item) == "queued" and (reason := _reason(item)):
-        session.say(f"The job is queued{reason}.")
+    if execution_state(item) == "queued" and (why := reason(item)):
+        session.say(f"The job is queued{why}.")
     cluster = session.find_named(kube.CLUSTERS, item["metadata"]["namespace"], item["spec"]["cluster"])
     return shapes.job(item, lookup.subscription(session), cluster)
 
 
-def _reason(item: Object) -> str:
+def reason(item: Object) -> str:
+    """What a queued job waits for, as the end of a sentence."""
     message = (item.get("status", {}).get("waiting") or {}).get("message", "").rstrip(".")
     return f": {message}" if message else ""
 
 
-def _row(job: dict[str, Any]) -> Row:
+def row(job: dict[str, Any]) -> Row:
+    """A job as a row of its table (Batch AI reference §8)."""
     info = job["executionInfo"] or {}
     deleting = job["provisioningState"] == "deleting"
     return {

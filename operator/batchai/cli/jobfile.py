@@ -75,11 +75,16 @@ def _registry_name(job: str) -> str:
 
 
 def read(path: str, options: Mapping[str, Any], given: Given) -> JobFile:
-    """The file at `path` with what the options add: mounts, environment variables.
+    """The file at `path`, completed. Raises UsageProblem with file and field for what it cannot read, and as below."""
+    return complete(configfile.read(path), path, options, given)
 
-    Raises UsageProblem with file and field for what it cannot read or complete, and for what no job can be.
+
+def complete(properties: Properties, path: str, options: Mapping[str, Any], given: Given) -> JobFile:
+    """The properties that stand in the file at `path` with what the options add: mounts, environment variables.
+
+    Raises UsageProblem with file and field for what it cannot complete, and for what no job can be.
     """
-    properties = configfile.read(path)
+    properties = dict(properties)
     cluster = properties.pop("cluster", None)
     unknown = list(configfile.unknown_fields(JobSpec, properties, "properties"))
     warnings = [f"{path}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []

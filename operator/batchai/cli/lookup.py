@@ -212,7 +212,7 @@ def provisioned(session: Session, kind: Kind, created: Object) -> Object:
         last = session.kube.get(kind.resource, namespace, name)
         return last if provisioning_state(last) not in ("", "creating") else None
 
-    if session.poll(probe, CREATE_SECONDS) is None:
+    if session.poll(probe, CREATE_SECONDS, f"The {kind.title} is being made") is None:
         session.say(
             f"The {kind.title} is accepted, but the operator has not answered within {CREATE_SECONDS} s."
             " Is it running? kubectl get pods -n batchai-system"
@@ -251,7 +251,7 @@ def delete(
         children = (session.kube.list(r, path.namespace, labels) for r, labels in (below or {}).items())
         return None if any(children) else True
 
-    if session.poll(gone, DELETE_SECONDS) is None:
+    if session.poll(gone, DELETE_SECONDS, f"The {kind.title} is being deleted") is None:
         raise Problem(
             f"{kind.title} '{path.name}' is being deleted, but not gone after {DELETE_SECONDS} s.",
             f"What holds it: kubectl describe {kind.resource.plural}.batchai.dev -n {path.namespace} {name}",

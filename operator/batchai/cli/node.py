@@ -23,7 +23,7 @@ from batchai.plan.pods import JOB_CONTAINER, LAUNCHER_PATH
 def register_for_clusters(clusters: Group) -> None:
     """Adds the commands to those of clusters."""
     nodes = clusters.group("node", "Nodes of a cluster.")
-    _cluster(nodes.command("list", "List the nodes of a cluster.", list_of_cluster, _row))
+    _cluster(nodes.command("list", "List the nodes of a cluster.", list_of_cluster, _row, watch=True))
     parser = nodes.command("exec", "Run a command on a node of a cluster, in the pod of its job.", exec_on_cluster)
     _cluster(parser)
     _exec(parser)
@@ -32,7 +32,7 @@ def register_for_clusters(clusters: Group) -> None:
 def register_for_jobs(jobs: Group) -> None:
     """Adds the commands to those of jobs."""
     nodes = jobs.group("node", "Nodes of a job.")
-    _job(nodes.command("list", "List the nodes that a job runs on.", list_of_job, _row))
+    _job(nodes.command("list", "List the nodes that a job runs on.", list_of_job, _row, watch=True))
     parser = nodes.command("exec", "Run a command on a node of a job, in its container.", exec_on_job)
     _job(parser)
     _exec(parser)
@@ -119,7 +119,7 @@ def pods_of(session: Session, job: Object) -> list[Object]:
     """The pods of a job's current attempt, master first."""
     labels = {names.LABEL_JOB_UID: job["metadata"]["uid"], names.LABEL_ATTEMPT: str(_attempt(job))}
     found = session.kube.list(kube.PODS, job["metadata"]["namespace"], labels)
-    return sorted(found, key=_index)
+    return sorted(found, key=index_of)
 
 
 def _attempt(job: Object) -> int:
@@ -165,7 +165,8 @@ def _found_cluster(args: Namespace, session: Session) -> Object:
 def _running(pods: list[Object]) -> list[Object]:
     """The pods whose job container runs, master first."""
     return sorted(
-        (pod for pod in pods if _container_runs(pod)), key=lambda pod: (shapes.label(pod, names.LABEL_JOB), _index(pod))
+        (pod for pod in pods if _container_runs(pod)),
+        key=lambda pod: (shapes.label(pod, names.LABEL_JOB), index_of(pod)),
     )
 
 
@@ -182,7 +183,8 @@ def _node(pod: Object) -> str:
     return str(pod["metadata"]["annotations"][names.ANNOTATION_NODE])
 
 
-def _index(pod: Object) -> int:
+def index_of(pod: Object) -> int:
+    """The number of a pod's node in its job."""
     return int(shapes.label(pod, names.LABEL_INDEX))
 
 

@@ -6,18 +6,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from batchai.cli.problems import UsageProblem
+from batchai.cli.screen import PIPE, Screen
 
 FORMATS = ("json", "jsonc", "table", "tsv", "yaml")
+
+_GAP = "  "
+_NARROWEST = 5
+"""Characters that every column of a table keeps."""
 
 Row = Mapping[str, object]
 TableRow = Callable[[dict[str, Any]], Row]
 """One entry of a result as the columns of its table."""
 
 
-def render(result: Any, form: str, *, query: str | None = None, row: TableRow | None = None) -> str:
+def render(
+    result: Any, form: str, *, query: str | None = None, row: TableRow | None = None, screen: Screen = PIPE
+) -> str:
     """The text of a result, without a line feed at its end; empty where there is nothing to print.
 
-    `row` makes the table's columns; a query makes its own, as in az.
+    `row` makes the table's columns; a query makes its own, as in az. `screen` is where the text will be seen.
     """
     if query:
         result = _search(query, result)
@@ -26,7 +33,7 @@ def render(result: Any, form: str, *, query: str | None = None, row: TableRow | 
         return ""
     match form:
         case "table":
-            return _table(result, row)
+            return _table(result, row, screen.columns)
         case "tsv":
             return "\n".join(_tsv(result))
         case "yaml":
@@ -35,7 +42,7 @@ def render(result: Any, form: str, *, query: str | None = None, row: TableRow | 
             return str(yaml.safe_dump(result, allow_unicode=True, sort_keys=True)).rstrip("\n")
         case _:
             text = json.dumps(result, ensure_ascii=False, indent=2, sort_keys=True)
-            return _coloured(text) if form == "jsonc" else text
+            return _coloured(text) if form == "jsonc" and screen.colour else text
 
 
 def _search(query: str, result: Any) -> Any:
@@ -86,7 +93,7 @@ def _cell(value: Any) -> str:
             return str(value).replace("\t", " ").replace("\n", " ")
 
 
-def _table(result: Any, row: TableRow | None) -> str:
+def _table(result: Any, row: TableRow | None, columns: int | None) -> str:
     items = result if isinstance(result, list) else [result]
     rows = [row(item) if row else _plain_row(item) for item in items]
     if not rows:
@@ -96,10 +103,25 @@ def _table(result: Any, row: TableRow | None) -> str:
     cells = [[_cell(line.get(name)) for name in names] for line in rows]
     widths = [max(len(text) for text in column) for column in zip(names, *cells, strict=True)]
 
+    if columns is not None:
+        widths = _fitted(widths, columns)
+
     def line(texts: Iterable[str]) -> str:
-        return "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
+        return _GAP.join(_cut(text, width).ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
 
     return "\n".join([line(names), line("-" * width for width in widths), *map(line, cells)])
+
+
+def _fitted(widths: Sequence[int], columns: int) -> list[int]:
+    """The widths with the widest columns narrowed until a line fits, as far as they may be."""
+    fitted = list(widths)
+    while sum(fitted) + len(_GAP) * (len(fitted) - 1) > columns and max(fitted) > _NARROWEST:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _plain_row(item: Any) -> Row:

@@ -1,6 +1,5 @@
 """What a command needs beside its arguments: the cluster, the environment, time and the terminal."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -10,6 +9,7 @@ from functools import cached_property
 from typing import BinaryIO, TypeVar
 
 from batchai.cli.kube import Kube, Object, Resource
+from batchai.cli.screen import PIPE, Screen
 from batchai.errors import BatchAIError, KubeApiError
 from batchai.plan.directories import StorageLocation
 from batchai.storage import open_directory
@@ -31,10 +31,6 @@ def api_outage(error: BatchAIError) -> bool:
     return isinstance(error, KubeApiError) and (error.status in (0, 429) or error.status >= 500)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -47,8 +43,11 @@ class Session:
     environ: Mapping[str, str]
     out: BinaryIO
     err: BinaryIO
-    say: Callable[[str], None] = _say
+    say: Callable[[str], None]
     """Prints a line beside the result, on stderr."""
+    progress: Callable[[str], None] | None = None
+    """Shows what is waited for, in the place of what was shown before; None where nobody would see it."""
+    screen: Screen = PIPE
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc_now
@@ -63,14 +62,32 @@ class Session:
         """A directory in storage, as a context that closes it."""
         return closing(self.open_storage(location, account))
 
-    def poll(self, probe: Callable[[], T | None], seconds: float) -> T | None:
-        """Asks until `probe` answers something, at most `seconds` long; None if it never did."""
-        deadline = self.clock() + seconds
+    def poll(self, probe: Callable[[], T | None], seconds: float, waiting: str) -> T | None:
+        """Asks until `probe` answers something, at most `seconds` long; None if it never did.
+
+        `waiting` is what a terminal shows meanwhile.
+        """
+        began = self.clock()
         pause = 0.1
-        while (answer := probe()) is None and self.clock() < deadline:
+        while (answer := probe()) is None and self.clock() < began + seconds:
+            self._show(waiting, began)
             self.sleep(pause)
             pause = min(pause * 1.5, 1.0)
+        if self.progress:
+            self.progress("")
         return answer
+
+    def pause(self, seconds: float, waiting: str) -> None:
+        """Sleeps; `waiting` is what a terminal shows meanwhile."""
+        began = self.clock()
+        step = 1.0 if self.progress else seconds
+        while (rest := began + seconds - self.clock()) > 0:
+            self._show(waiting, began)
+            self.sleep(min(rest, step))
+
+    def _show(self, waiting: str, began: float) -> None:
+        if self.progress:
+            self.progress(f"{waiting} … {self.clock() - began:.0f} s")
 
     def patiently(self, action: Callable[[], T], may_pass: Callable[[BatchAIError], bool] | None = None) -> T:
         """The action's result; an outage of less than a minute is waited out.

@@ -17,8 +17,10 @@ def register(commands: Group) -> None:
     _name(parser)
     parser.add_argument("-l", "--location", help="free text (the resource group's location)")
     arguments.no_wait(parser)
-    _name(workspaces.command("show", "Show a workspace.", show, _row), by_id=True)
-    parser = workspaces.command("list", "List the workspaces of a resource group, or of all.", list_all, _row)
+    _name(workspaces.command("show", "Show a workspace.", show, _row, watch=True), by_id=True)
+    parser = workspaces.command(
+        "list", "List the workspaces of a resource group, or of all.", list_all, _row, watch=True
+    )
     arguments.resource_group(parser, required=False)
     parser = workspaces.command("delete", "Delete a workspace and all that is in it.", delete, ask=True)
     _name(parser, by_id=True)

@@ -1,6 +1,6 @@
-"""Directories in Azure Files and Blob storage: listing, reading by ranges, URLs that download.
+"""Directories in Azure Files and Blob storage: listing, reading by ranges, writing, URLs that download.
 
-The only place that speaks to Azure storage. It knows nothing of Kubernetes, and it writes nothing.
+The only place that speaks to Azure storage. It knows nothing of Kubernetes.
 """
 
 from batchai.plan.directories import StorageLocation

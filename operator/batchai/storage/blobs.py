@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 from datetime import datetime
+from typing import BinaryIO
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import (
@@ -50,11 +51,11 @@ class ContainerDirectory:
             )
         return sorted(found.values(), key=lambda entry: entry.name)
 
-    def size(self, path: str) -> int | None:
-        """A blob's length."""
+    def find(self, path: str) -> Entry | None:
+        """A blob's properties."""
         with self._translated(path):
             try:
-                return self._blob(path).get_blob_properties().size
+                return _entry(self._blob(path).get_blob_properties(), "")
             except ResourceNotFoundError:
                 return None
 
@@ -67,6 +68,11 @@ class ContainerDirectory:
                 if error.status_code == 416:  # at or past the end
                     return b""
                 raise
+
+    def write(self, path: str, content: BinaryIO, length: int) -> None:
+        """Uploads a blob; a container knows no folders."""
+        with self._translated(path):
+            self._blob(path).upload_blob(content, length=length, overwrite=True)
 
     def url(self, path: str, expiry: datetime) -> str:
         """A URL with a SAS for reading this blob."""
@@ -100,4 +106,6 @@ def _entry(item: BlobProperties | BlobPrefix, prefix: str) -> Entry:
     name = item.name.removeprefix(prefix).rstrip("/")
     if isinstance(item, BlobPrefix) or (item.metadata or {}).get("hdi_isfolder") == "true":
         return Entry(name, is_directory=True)
-    return Entry(name, is_directory=False, size=item.size, modified=item.last_modified)
+    # A listing has no quotes around ETags.
+    version = (item.etag or "").strip('"') or None
+    return Entry(name, is_directory=False, size=item.size, modified=item.last_modified, version=version)

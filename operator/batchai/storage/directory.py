@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A direct child of a directory. Folders have neither size nor time (Batch AI reference §2)."""
+    """A direct child of a directory. Folders have neither size nor time (Batch AI reference §2).
+
+    version: differs between two states of a file (its ETag).
+    """
 
     name: str
     is_directory: bool
     size: int | None = None
     modified: datetime | None = None
+    version: str | None = None
 
 
 class Directory(Protocol):
@@ -25,8 +29,12 @@ class Directory(Protocol):
         """The direct children, ordered by name; StorageError.not_found if there is no such folder."""
         ...
 
-    def size(self, path: str) -> int | None:
-        """A file's length in bytes at this moment, None if there is no such file."""
+    def find(self, path: str) -> Entry | None:
+        """A file as it is at this moment, None if there is no such file."""
+        ...
+
+    def write(self, path: str, content: BinaryIO, length: int) -> None:
+        """Makes a file, and the folders that it lies in, or writes a file anew; `length`: bytes of `content`."""
         ...
 
     def read(self, path: str, offset: int, length: int) -> bytes:

@@ -1,9 +1,10 @@
 """A directory in an Azure file share."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
+from typing import BinaryIO
 
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.fileshare import (
     DirectoryProperties,
     FileProperties,
@@ -25,6 +26,7 @@ class ShareDirectory:
         self._account = account
         self._endpoint = account.endpoint("file", host)
         self._path = path
+        self._folders: set[str] = set()
         self._share = ShareClient(self._endpoint, share, credential=credential(account), **CLIENT_OPTIONS)
 
     def entries(self, path: str) -> list[Entry]:
@@ -35,11 +37,11 @@ class ShareDirectory:
             listed = folder.list_directories_and_files(include=["timestamps", "ETag"])
             return sorted((_entry(item) for item in listed), key=lambda entry: entry.name)
 
-    def size(self, path: str) -> int | None:
-        """A file's length."""
+    def find(self, path: str) -> Entry | None:
+        """A file's properties."""
         with self._translated(path):
             try:
-                return int(self._file(path).get_file_properties().size)
+                return _entry(self._file(path).get_file_properties())
             except ResourceNotFoundError:
                 return None
 
@@ -52,6 +54,18 @@ class ShareDirectory:
                 if error.status_code == 416:  # at or past the end
                     return b""
                 raise
+
+    def write(self, path: str, content: BinaryIO, length: int) -> None:
+        """Creates the file and its parent directories; those that were seen once are not asked for again."""
+        with self._translated(path):
+            parents = join(self._path, path).split("/")[:-1]
+            for depth in range(1, len(parents) + 1):
+                folder = "/".join(parents[:depth])
+                if folder not in self._folders:
+                    with suppress(ResourceExistsError):
+                        self._share.create_directory(folder)
+                    self._folders.add(folder)
+            self._file(path).upload_file(content, length=length)
 
     def url(self, path: str, expiry: datetime) -> str:
         """A URL with a SAS for reading this file."""
@@ -84,4 +98,6 @@ class ShareDirectory:
 def _entry(item: FileProperties | DirectoryProperties) -> Entry:
     if not isinstance(item, FileProperties):
         return Entry(item.name, is_directory=True)
-    return Entry(item.name, is_directory=False, size=item.size, modified=item.last_modified)
+    # A listing has no quotes around ETags.
+    version = (item.etag or "").strip('"') or None
+    return Entry(item.name, is_directory=False, size=item.size, modified=item.last_modified, version=version)

@@ -1,5 +1,6 @@
 """A Kubernetes API and a session for commands, in memory."""
 
+import hashlib
 import io
 import itertools
 import json
@@ -12,14 +13,16 @@ from typing import Any, BinaryIO
 
 from batchai.cli.__main__ import parser, run
 from batchai.cli.kube import NAMESPACES, PODS, SECRETS, Kube, Object, Resource
+from batchai.cli.screen import PIPE, Screen
 from batchai.cli.session import Session
-from batchai.errors import KubeApiError
+from batchai.errors import KubeApiError, StorageError
 from batchai.plan.directories import StorageLocation
 from batchai.storage.account import StorageAccount
-from batchai.storage.directory import Directory
+from batchai.storage.directory import Directory, Entry
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+MODIFIED = datetime(2018, 4, 11, 22, 5, 51, tzinfo=UTC)
 
 
 class FakeKube(Kube):
@@ -142,6 +145,8 @@ class Terminal:
     kube: FakeKube = field(default_factory=FakeKube)
     environ: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    screen: Screen = PIPE
     written: io.BytesIO = field(default_factory=io.BytesIO)
     errors: io.BytesIO = field(default_factory=io.BytesIO)
     seconds: float = 0
@@ -171,6 +176,8 @@ class Terminal:
             out=self.written,
             err=self.errors,
             say=self.said.append,
+            progress=None if self.screen is PIPE else self.shown.append,
+            screen=self.screen,
             sleep=sleep,
             clock=lambda: self.seconds,
             now=lambda: START + timedelta(seconds=self.seconds),
@@ -180,4 +187,54 @@ class Terminal:
         return session
 
 
-__all__ = ["NAMESPACES", "SECRETS", "START", "SUBSCRIPTION", "FakeKube", "Terminal"]
+class FakeStorage:
+    """Files by path; `opened` is what was opened with which account."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.opened: list[tuple[StorageLocation, StorageAccount]] = []
+        self.closed = False
+        self.outages = 0
+
+    def __call__(self, location: StorageLocation, account: StorageAccount) -> "FakeStorage":
+        self.opened.append((location, account))
+        return self
+
+    def entries(self, path: str) -> list[Entry]:
+        prefix = f"{path}/" if path else ""
+        below = [name.removeprefix(prefix) for name in self.files if name.startswith(prefix)]
+        if not below:
+            raise StorageError(f"'{path}' does not exist", not_found=True)
+        folders = {name.split("/")[0] for name in below if "/" in name}
+        files = {name for name in below if "/" not in name}
+        return [Entry(name, is_directory=True) for name in sorted(folders)] + [
+            self._entry(prefix + name, name) for name in sorted(files)
+        ]
+
+    def find(self, path: str) -> Entry | None:
+        if self.outages:
+            self.outages -= 1
+            raise StorageError("cannot be reached")
+        content = self.files.get(path)
+        return None if content is None else self._entry(path, path)
+
+    def write(self, path: str, content: BinaryIO, length: int) -> None:
+        self.files[path] = content.read()
+        assert len(self.files[path]) == length
+
+    def _entry(self, path: str, name: str) -> Entry:
+        content = self.files[path]
+        version = hashlib.sha256(content).hexdigest()
+        return Entry(name, is_directory=False, size=len(content), modified=MODIFIED, version=version)
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        return self.files[path][offset : offset + length]
+
+    def url(self, path: str, expiry: datetime) -> str:
+        return f"https://acc.x/{path}?se={expiry:%H:%M}"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+__all__ = ["NAMESPACES", "SECRETS", "START", "SUBSCRIPTION", "FakeKube", "FakeStorage", "Terminal"]

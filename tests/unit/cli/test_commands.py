@@ -243,7 +243,7 @@ def test_a_namespace_of_somebody_else_is_not_deleted(terminal: Terminal) -> None
     ],
 )
 def test_errors_become_codes_and_sentences(error: Any, code: int, sentence: str) -> None:
-    assert program.explain(error)[:2] == (code, sentence)
+    assert program.answer(error)[:2] == (code, sentence)
 
 
 def test_usage_errors_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,64 +1,19 @@
 """`job file list` and `stream` against an API and a storage in memory."""
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
+from tests.unit.cli.fakes import SUBSCRIPTION, FakeStorage, Terminal
 
 from batchai.cli.kube import CLUSTERS, JOBS, SECRETS
 from batchai.cli.problems import NotFound
 from batchai.errors import KubeApiError, SpecError, StorageError
 from batchai.plan.directories import StorageLocation
 from batchai.storage.account import StorageAccount
-from batchai.storage.directory import Entry
 
 PLACE = "-g ns -w w -e e"
 SEGMENT = f"{SUBSCRIPTION}/ns/workspaces/w/experiments/e/jobs/j_1/uuid"
-
-
-class FakeStorage:
-    """Files by path; `opened` is what was opened with which account."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.opened: list[tuple[StorageLocation, StorageAccount]] = []
-        self.closed = False
-        self.outages = 0
-
-    def __call__(self, location: StorageLocation, account: StorageAccount) -> "FakeStorage":
-        self.opened.append((location, account))
-        return self
-
-    def entries(self, path: str) -> list[Entry]:
-        prefix = f"{path}/" if path else ""
-        below = [name.removeprefix(prefix) for name in self.files if name.startswith(prefix)]
-        if not below:
-            raise StorageError(f"'{path}' does not exist", not_found=True)
-        modified = datetime(2018, 4, 11, 22, 5, 51, tzinfo=UTC)
-        folders = {name.split("/")[0] for name in below if "/" in name}
-        files = {name for name in below if "/" not in name}
-        return [Entry(name, is_directory=True) for name in sorted(folders)] + [
-            Entry(name, is_directory=False, size=len(self.files[prefix + name]), modified=modified)
-            for name in sorted(files)
-        ]
-
-    def size(self, path: str) -> int | None:
-        if self.outages:
-            self.outages -= 1
-            raise StorageError("cannot be reached")
-        content = self.files.get(path)
-        return None if content is None else len(content)
-
-    def read(self, path: str, offset: int, length: int) -> bytes:
-        return self.files[path][offset : offset + length]
-
-    def url(self, path: str, expiry: datetime) -> str:
-        return f"https://acc.x/{path}?se={expiry:%H:%M}"
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @pytest.fixture

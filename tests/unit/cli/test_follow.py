@@ -1,6 +1,7 @@
 import io
 import itertools
 from datetime import datetime
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -19,10 +20,13 @@ class GrowingFile:
         self.content: bytes | None = None
         self.reads: list[int] = []
 
-    def size(self, _path: str) -> int | None:
+    def find(self, path: str) -> Entry | None:
         if self.steps:
             self.content = self.steps.pop(0)
-        return None if self.content is None else len(self.content)
+        return None if self.content is None else Entry(path, is_directory=False, size=len(self.content))
+
+    def write(self, _path: str, _content: BinaryIO, _length: int) -> None:
+        raise NotImplementedError
 
     def read(self, _path: str, offset: int, length: int) -> bytes:
         self.reads.append(length)

@@ -96,7 +96,13 @@ def test_formats(made: dict[str, Parser]) -> None:
 
 def test_what_other_commands_there_are(made: dict[str, Parser]) -> None:
     """Those of `az group` that the quickstart needs, and what Batch AI never had."""
-    assert sorted(made.keys() - SURFACE) == ["group create", "group delete", "group list", "group show"]
+    assert sorted(made.keys() - SURFACE) == [
+        "completion",
+        "group create",
+        "group delete",
+        "group list",
+        "group show",
+    ]
 
 
 def test_auto_storage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

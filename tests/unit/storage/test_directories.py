@@ -165,10 +165,13 @@ def test_a_folder_that_does_not_exist(opened: Open) -> None:
     assert caught.value.not_found
 
 
-def test_size(opened: Open) -> None:
-    assert opened("out").size("ä b+c%.txt") == 2048
-    assert opened("out").size("empty") == 0
-    assert opened("out").size("none") is None
+def test_find(opened: Open) -> None:
+    directory = opened("out")
+    for name, size in (("ä b+c%.txt", 2048), ("empty", 0)):
+        entry = directory.find(name)
+        assert entry is not None
+        assert entry.size == size
+    assert opened("out").find("none") is None
 
 
 def test_ranges(opened: Open) -> None:
@@ -205,7 +208,7 @@ def test_urls_of_azure_need_https(kind: Any) -> None:
 
 def test_a_refused_key_is_said_so(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handler, "failure", 403)
-    for ask in (lambda d: d.size("x"), lambda d: d.entries(""), lambda d: d.read("x", 0, 1)):
+    for ask in (lambda d: d.find("x"), lambda d: d.entries(""), lambda d: d.read("x", 0, 1)):
         with pytest.raises(StorageError, match="'acc' does not accept the key: AuthenticationFailed") as caught:
             ask(opened("out"))
         assert KEY not in str(caught.value)
@@ -226,4 +229,4 @@ def test_an_endpoint_out_of_reach_is_named(kind: Any, monkeypatch: pytest.Monkey
         closing(open_directory(location, account)) as directory,
         pytest.raises(StorageError, match=r"http://127.0.0.1:1 of storage account 'acc' cannot be reached"),
     ):
-        directory.size("x")
+        directory.find("x")
