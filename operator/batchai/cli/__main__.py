@@ -20,10 +20,12 @@ from batchai.cli import (
     cluster,
     completion,
     experiment,
+    explain,
     files,
     fileserver,
     group,
     job,
+    jobstream,
     node,
     output,
     screen,
@@ -62,6 +64,8 @@ def parser(program: str = "batchai") -> Parser:
     jobs = job.register(commands)
     node.register_for_jobs(jobs)
     files.register_for_jobs(jobs)
+    jobstream.register(jobs)
+    explain.register(jobs)
     fileserver.register(commands)
     usages.register(commands)
     completion.register(commands)

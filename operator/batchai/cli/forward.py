@@ -5,7 +5,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from batchai.cli.problems import Problem, UsageProblem
@@ -55,8 +55,9 @@ def forwarding(rule: Rule, dial: Dial, say: Callable[[str], None]) -> Iterator[i
         try:
             yield listener.getsockname()[1]
         finally:
-            # A thread in accept() holds a closed socket open; this wakes it.
-            listener.shutdown(socket.SHUT_RDWR)
+            # A thread in accept() holds a closed socket open; this wakes it (where it is an error, closing does).
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
 
 
 def _accept(listener: socket.socket, rule: Rule, dial: Dial, say: Callable[[str], None]) -> None:

@@ -135,6 +135,32 @@ def test_refusals(kube: HttpKube, server: Server, answer: Any, error: tuple[int,
     assert (caught.value.status, caught.value.reason, caught.value.message) == error
 
 
+def test_logs_come_line_by_line(kube: HttpKube, server: Server) -> None:
+    server.answers = [(200, b"2026-01-02T03:04:05.1Z one\n2026-01-02T03:04:05.2Z \n2026-01-02T03:04:05.3Z rest")]
+    assert list(kube.log("ns", "p", "job", "2026-01-02T03:04:05Z")) == [
+        b"2026-01-02T03:04:05.1Z one",
+        b"2026-01-02T03:04:05.2Z ",
+        b"2026-01-02T03:04:05.3Z rest",
+    ]
+    assert server.asked[0][1:3] == (
+        "/api/v1/namespaces/ns/pods/p/log",
+        {"container": ["job"], "follow": ["true"], "timestamps": ["true"], "sinceTime": ["2026-01-02T03:04:05Z"]},
+    )
+    server.answers = [(403, {"reason": "Forbidden", "message": "m"})]
+    with pytest.raises(KubeApiError, match="m"):
+        list(kube.log("ns", "p", "job"))
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda kube: kube.execute("ns", "p", "job", ["true"], None, None), lambda kube: kube.dial("ns", "p", 1)]
+)
+def test_refusals_of_connections(kube: HttpKube, server: Server, ask: Any) -> None:
+    server.answers = [(403, {"reason": "Forbidden", "message": "you may not"})]
+    with pytest.raises(KubeApiError, match="you may not") as caught:
+        ask(kube)
+    assert caught.value.status == 403
+
+
 def test_unreachable(tmp_path: Path) -> None:
     with pytest.raises(KubeApiError, match=r"http://127.0.0.1:1 cannot be reached") as caught:
         connect(tmp_path, 1).get(JOBS, "ns", "j")

@@ -102,6 +102,8 @@ def test_what_other_commands_there_are(made: dict[str, Parser]) -> None:
         "group delete",
         "group list",
         "group show",
+        "job explain",
+        "job stream",
     ]
 
 
