@@ -19,6 +19,7 @@ from batchai.cli import (
     arguments,
     cluster,
     completion,
+    download,
     experiment,
     explain,
     files,
@@ -29,6 +30,7 @@ from batchai.cli import (
     node,
     output,
     screen,
+    submit,
     usages,
     workspace,
 )
@@ -63,9 +65,10 @@ def parser(program: str = "batchai") -> Parser:
     experiment.register(commands)
     jobs = job.register(commands)
     node.register_for_jobs(jobs)
-    files.register_for_jobs(jobs)
+    download.register(files.register_for_jobs(jobs))
     jobstream.register(jobs)
     explain.register(jobs)
+    submit.register(jobs)
     fileserver.register(commands)
     usages.register(commands)
     completion.register(commands)

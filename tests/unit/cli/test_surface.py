@@ -103,7 +103,9 @@ def test_what_other_commands_there_are(made: dict[str, Parser]) -> None:
         "group list",
         "group show",
         "job explain",
+        "job file download",
         "job stream",
+        "job submit",
     ]
 
 
