@@ -4,17 +4,12 @@ import json
 import os
 import pty
 import re
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.e2e.commands import JOB, Cli, resource_group
 from tests.e2e.jobs import IMAGE, Cluster, Storage
 
 LINES = 12_000
@@ -22,88 +17,11 @@ LINES = 12_000
 # Jobs wait for nodes that other modules give back.
 pytestmark = pytest.mark.timeout(300)
 
-# The form of the quickstart's job.json, with a command in the place of CNTK.
-JOB = """{
-    "$schema": "https://raw.githubusercontent.com/Azure/BatchAI/master/schemas/2018-03-01/custom.json",
-    "comment": "placeholders are filled in by the command line",
-    "properties": {
-        "nodeCount": 1,
-        "customToolkitSettings": {"commandLine": %s},
-        "containerSettings": {"imageSourceRegistry": {"image": "%s"}},
-        "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
-        "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
-        "mountVolumes": {
-            "azureFileShares": [{
-                "azureFileUrl": "https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/%s",
-                "relativeMountPath": "logs"
-            }],
-            "azureBlobFileSystems": [{
-                "accountName": "<AZURE_BATCHAI_STORAGE_ACCOUNT>",
-                "containerName": "%s",
-                "relativeMountPath": "data"
-            }]
-        }
-    }
-}"""
-
-
-@dataclass
-class Cli:
-    """Runs commands in the resource group `group`, whose share and container have its name."""
-
-    group: str
-    folder: Path
-    environ: dict[str, str]
-    cluster: Cluster
-
-    @property
-    def place(self) -> list[str]:
-        return ["-g", self.group, "-w", "Work_Space", "-e", "exp"]
-
-    def start(self, words: str, *more: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Starts a command; only its first argument comes apart at spaces."""
-        command = [sys.executable, "-m", "batchai.cli", *words.split(), *more]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        return subprocess.Popen(command, env=self.environ, **{**pipes, **options})
-
-    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """stdout and stderr of a command that exits with `code`."""
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=180)
-        assert process.returncode == code, err.decode()
-        return out.decode(), err.decode()
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments)[0])
-
-    def submit(self, name: str, command: str, *more: str) -> Any:
-        path = self.folder / f"{name}.json"
-        path.write_text(JOB % (json.dumps(command), IMAGE, self.group, self.group))
-        return self.json("job", "create", "-n", name, "-c", "nc6", *self.place, "-f", str(path), *more)
-
 
 @pytest.fixture(scope="module")
 def cli(cluster: Cluster, storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    home = tmp_path_factory.mktemp("home")
-    environ = {
-        **os.environ,
-        "HOME": str(home),
-        "AZURE_BATCHAI_STORAGE_ACCOUNT": storage.account,
-        "AZURE_BATCHAI_STORAGE_KEY": storage.key,
-        "AZURE_STORAGE_CONNECTION_STRING": storage.connection,
-    }
-    cli = Cli(f"cli-{uuid.uuid4().hex[:8]}", home, environ, cluster)
-    with storage.files as shares, storage.blobs as blobs:
-        shares.create_share(cli.group)
-        blobs.create_container(cli.group)
-        cli.run(f"group create -n {cli.group} -l eastus")
-        cli.run(f"workspace create -g {cli.group} -n Work_Space")
-        cli.run(f"cluster create -n nc6 -g {cli.group} -w Work_Space -s Standard_NC6 -t 1")
-        cli.run(f"experiment create -g {cli.group} -w Work_Space -n exp")
+    with resource_group(cluster, storage, tmp_path_factory.mktemp("home"), nodes=1) as cli:
         yield cli
-        cli.run(f"group delete -n {cli.group} -y")
-        shares.delete_share(cli.group)
-        blobs.delete_container(cli.group)
 
 
 def test_workspaces(cli: Cli) -> None:

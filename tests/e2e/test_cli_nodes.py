@@ -1,0 +1,324 @@
+"""Commands that reach into a job's pods or say what happened there, on the real cluster with only a user's rights."""
+
+import hashlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.e2e.commands import Cli, resource_group
+from tests.e2e.jobs import IMAGE, Cluster, Storage, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+LINES = 3000
+# Two ranks that write lines; the first one serves a page; both end when they are told to.
+RANK = f"""
+import http.server, os, threading, time
+for number in range({LINES}):
+    print("line", number, flush=number % 500 == 0)
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"x" * 1_000_000)
+if os.environ["RANK"] == "0":
+    server = http.server.HTTPServer(("127.0.0.1", 6006), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+while not os.path.exists(os.environ["AZ_BATCHAI_OUTPUT_MODEL"] + "/stop"):
+    time.sleep(0.2)
+print("last words")
+"""
+
+
+@pytest.fixture(scope="module")
+def admin(cluster: Cluster, storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    with resource_group(cluster, storage, tmp_path_factory.mktemp("home"), nodes=2) as cli:
+        yield cli
+
+
+@pytest.fixture(scope="module")
+def cli(admin: Cli, cluster: Cluster) -> Iterator[Cli]:
+    """The same group for somebody with the roles of manifests/users.yaml."""
+    group = admin.group
+    cluster.kubectl("create", "serviceaccount", "jane", "-n", group)
+    who = f"--serviceaccount={group}:jane"
+    cluster.kubectl("create", "rolebinding", "jane", "-n", group, "--clusterrole=batchai-user", who)
+    cluster.kubectl("create", "clusterrolebinding", group, "--clusterrole=batchai-observer", who)
+    config = yaml.safe_load(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten"))
+    config["users"][0]["user"] = {"token": cluster.kubectl("create", "token", "jane", "-n", group).strip()}
+    path = admin.folder / "jane.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    yield Cli(group, admin.folder, {**admin.environ, "KUBECONFIG": str(path)}, cluster)
+    cluster.kubectl("delete", "clusterrolebinding", group)
+
+
+def job_file(cli: Cli, name: str, **properties: Any) -> str:
+    """A job.json whose logs and outputs go to the group's share."""
+    share = {"azureFileUrl": f"https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/{cli.group}"}
+    base = {
+        "nodeCount": 1,
+        "containerSettings": {"imageSourceRegistry": {"image": IMAGE}},
+        "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
+        "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
+        "mountVolumes": {"azureFileShares": [{**share, "relativeMountPath": "logs"}]},
+    }
+    path = cli.folder / f"{name}.json"
+    path.write_text(json.dumps({"properties": {**base, **properties}}))
+    return str(path)
+
+
+def create(cli: Cli, name: str, **properties: Any) -> None:
+    cli.run(f"job create -n {name} -c nc6", *cli.place, "-f", job_file(cli, name, **properties))
+
+
+@pytest.fixture(scope="class")
+def pair(cli: Cli, storage: Storage) -> Iterator[str]:
+    """A running job of two nodes whose log is streamed meanwhile; at the end the stream is checked."""
+    with storage.files.get_share_client(cli.group) as share:
+        share.get_file_client("rank.py").upload_file(RANK.encode())
+    script = "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs/rank.py"
+    toolkit = {"pythonScriptFilePath": script, "communicationBackend": "tcp"}
+    create(cli, "pair", nodeCount=2, pyTorchSettings=toolkit)
+    with cli.start("job stream -n pair", *cli.place) as stream:
+        wait_until(lambda: len(cli.json("job node list -j pair", *cli.place)) == 2, "the job runs on two nodes")
+        yield "pair"
+        cli.run("job node exec -j pair", *cli.place, "--exec", "touch $AZ_BATCHAI_OUTPUT_MODEL/stop")
+        out, err = stream.communicate(timeout=120)
+    assert stream.returncode == 0, err.decode()
+    for rank in (0, 1):
+        own = [line for line in out.decode().splitlines() if line.startswith(f"rank {rank} | ")]
+        assert own == [f"rank {rank} | line {number}" for number in range(LINES)] + [f"rank {rank} | last words"]
+    assert len(out.splitlines()) == 2 * (LINES + 1)
+    assert b"Job state: succeeded" in err
+
+
+class TestAPairOfNodes:
+    def test_nodes(self, cli: Cli, pair: str) -> None:
+        place = ["-g", cli.group, "-w", "Work_Space"]
+        listed = cli.json("cluster node list -c nc6", *place)
+        nodes = cli.cluster.get("bjob", pair, cli.group)["status"]["nodes"]
+        assert sorted(node["nodeId"] for node in listed) == sorted(nodes)
+        assert [node["nodeId"] for node in cli.json(f"job node list -j {pair}", *cli.place)] == nodes
+        table = cli.run("cluster node list -c nc6 -o table", *place)[0].splitlines()
+        assert table[0].split() == ["ID", "IP", "SSH", "Port"]
+
+    def test_a_command_runs_where_the_job_runs(self, cli: Cli, pair: str) -> None:
+        nodes = cli.cluster.get("bjob", pair, cli.group)["status"]["nodes"]
+        execute = [f"job node exec -j {pair}", *cli.place, "--exec"]
+        out, err = cli.run(*execute, 'echo "$AZ_BATCH_NODE_ID $PWD"; echo wörd >&2')
+        assert out == f"{nodes[0]} /mnt/batch/tasks/shared/LS_root/jobs/Work_Space/exp/pair/wd\n"
+        assert err == "wörd\n"
+        out, _ = cli.run(*execute, "hostname; ssh $(echo $AZ_BATCH_HOST_LIST | cut -d, -f1) hostname", "-n", nodes[1])
+        assert out == "pair-1-1\npair-1-0\n"
+        assert cli.run(*execute, "exit 9", code=9) == ("", "")
+        with cli.start(*execute, "head -c 5000000 /dev/urandom | tee f") as process:
+            data, _ = process.communicate(timeout=120)
+        digest, _ = cli.run(*execute, "sha256sum f")
+        assert (len(data), digest.split()[0]) == (5_000_000, hashlib.sha256(data).hexdigest())
+        on_cluster = ["cluster node exec -c nc6 -g", cli.group, "-w", "Work_Space", "-n", nodes[1]]
+        assert cli.run(*on_cluster, "--exec", "hostname")[0] == "pair-1-1\n"
+        _, err = cli.run(*execute, "true", "-n", "nowhere", code=3)
+        assert f"It runs on {nodes[0]}, {nodes[1]}." in err
+
+    def test_ports_are_forwarded_until_ctrl_c(self, cli: Cli, pair: str) -> None:
+        with cli.start(f"job node exec -j {pair}", *cli.place, "-L", "0:localhost:6006") as process:
+            assert process.stderr
+            said = process.stderr.readline().decode()
+            port = int(said.split("127.0.0.1:")[1].split()[0])
+            for _ in range(3):
+                assert urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30).read() == b"x" * 1_000_000
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+            assert process.stderr.read() == b""
+
+    def test_explain_a_running_job(self, cli: Cli, pair: str) -> None:
+        text, _ = cli.run(f"job explain -n {pair}", *cli.place)
+        nodes = cli.cluster.get("bjob", pair, cli.group)["status"]["nodes"]
+        assert text.splitlines()[0] == f"Job 'pair' is running on {nodes[0]}, {nodes[1]}."
+        assert "container of pod pair-1-1 started" in text
+        assert "What to do" not in text
+
+    def test_usages(self, cli: Cli, pair: str) -> None:
+        usages = {each["name"]["value"]: each for each in cli.json("list-usages")}
+        assert usages["Clusters"]["currentValue"] >= 1
+        family = usages["Standard NC Family Cluster Dedicated vCPUs"]
+        assert 0 < family["currentValue"] <= family["limit"]
+        assert cli.run("list-usages -o table")[0].split()[:3] == ["Value", "Usage", "Limit"]
+
+
+def test_what_a_user_may_not_is_named(cli: Cli) -> None:
+    place = ["-g", cli.group, "-w", "Work_Space"]
+    who = f"system:serviceaccount:{cli.group}:jane"
+    _, err = cli.run("cluster resize -n nc6 -t 1", *place, code=1)
+    assert err.splitlines() == [
+        f"ERROR: you ({who}) may not patch clusters.batchai.dev in namespace '{cli.group}'.",
+        "The roles of manifests/users.yaml have this right: an administrator of the cluster can give you one.",
+    ]
+    _, err = cli.run("group create -n cli-never", code=1)
+    assert f"you ({who}) may not create namespaces in the whole cluster" in err
+    _, err = cli.run("job list -w w -e e -g kube-system", code=1)
+    assert f"you ({who}) may not list jobs.batchai.dev in namespace 'kube-system'" in err
+
+
+def test_the_whole_quickstart_with_a_users_rights(cli: Cli) -> None:
+    place = ["-g", cli.group, "-w", "Work_Space"]
+    cli.run("experiment create -n own", *place)
+    own = [*place, "-e", "own"]
+    path = job_file(
+        cli, "mine", customToolkitSettings={"commandLine": "echo done"}, secrets=[{"name": "T", "value": "x"}]
+    )
+    cli.run("job create -n mine -c nc6 -f", path, *own)
+    assert cli.run("job file stream -j mine -f stdout.txt", *own)[0] == "done\n"
+    cli.run("job wait -n mine --interval 1", *own)
+    assert cli.run("job stream -n mine", *own)[0] == "done\n"
+    assert cli.json("job file list -j mine", *own, "--query", "[].name") == [
+        "execution.log",
+        "stderr.txt",
+        "stdout.txt",
+    ]
+    assert "Job 'mine' has succeeded." in cli.run("job explain -n mine", *own)[0]
+    _, err = cli.run("job node exec -j mine --exec true", *own, code=1)
+    assert "job 'mine' is succeeded: it has no running container" in err
+    cli.run("job delete -n mine -y", *own)
+    cli.run("experiment delete -n own -y", *place)
+
+
+def test_explain_a_job_that_waits(cli: Cli) -> None:
+    create(cli, "large", nodeCount=9, customMpiSettings={"commandLine": "true"})
+    text, _ = cli.run("job explain -n large", *cli.place)
+    assert "needs 9 nodes, but the cluster has at most 2" in text
+    assert "batchai cluster resize -n nc6 -t 9" in text
+    cli.run("job delete -n large -y", *cli.place)
+
+
+def test_explain_a_job_that_cannot_start(cli: Cli, admin: Cli) -> None:
+    """On a second cluster, which grows and shrinks meanwhile."""
+    place = ["-g", cli.group, "-w", "Work_Space"]
+    admin.run("cluster create -n spare -s Standard_NC6 -t 0", *place)
+    watch = ["cluster show -n spare --watch -o tsv --query currentNodeCount", *place]
+    with admin.start(*watch) as watching:
+        assert watching.stdout
+        assert watching.stdout.readline() == b"0\n"
+        assert admin.json("cluster resize -n spare -t 1", *place)["scaleSettings"]["manual"]["targetNodeCount"] == 1
+        assert watching.stdout.readline() == b"1\n"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+    share = {"azureFileUrl": "https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/no-such-share"}
+    path = job_file(
+        cli,
+        "lost",
+        customToolkitSettings={"commandLine": "true"},
+        mountVolumes={"azureFileShares": [{**share, "relativeMountPath": "logs"}]},
+    )
+    cli.run("job create -n lost -c spare -f", path, *cli.place)
+    cli.run("job wait -n lost --interval 1", *cli.place, code=255)
+    text, _ = cli.run("job explain -n lost", *cli.place)
+    assert text.startswith("Job 'lost' has failed: Azure file share could not be mounted (AZFMountError).")
+    assert "FailedMount" in text
+    assert f"has Secret 'batchai-storage-{cli.environ['AZURE_BATCHAI_STORAGE_ACCOUNT']}' the account's key?" in text
+    following = admin.json("cluster auto-scale -n spare --min 0 --max 1", *place)
+    assert following["scaleSettings"]["autoScale"]["maximumNodeCount"] == 1
+    admin.run("cluster delete -y --ids", following["id"])
+    _, err = cli.run("cluster node exec -c nc6 -n nowhere --exec true", *place, code=1)
+    assert "no job runs on node 'nowhere' of cluster 'nc6'" in err
+
+
+def test_a_file_server_is_kept(admin: Cli) -> None:
+    place = ["-g", admin.group, "-w", "Work_Space"]
+    size = "-s Standard_D2_v2 --disk-count 2 --disk-size 10 --storage-sku Standard_LRS"
+    made = admin.json(f"file-server create -n nfs {size} -u me", *place)
+    assert made["dataDisks"]["diskSizeInGb"] == 10
+    assert admin.json("file-server show --ids", made["id"])["id"] == made["id"]
+    assert admin.run("file-server list -o table", *place)[0].splitlines()[0].split()[0] == "Name"
+    admin.run("file-server delete -n nfs -y", *place)
+
+
+def test_files_of_a_setup_task(admin: Cli, storage: Storage) -> None:
+    place = ["-g", admin.group, "-w", "Work_Space"]
+    made = admin.json(
+        "cluster create -n setup -s Standard_NC6 -t 0 --setup-task true --setup-task-output $AZ_BATCHAI_MOUNT_ROOT/afs",
+        *("--afs-name", admin.group),
+        *place,
+    )
+    files = ["cluster file list -c setup", *place]
+    assert admin.json(*files) == []
+    uid = admin.cluster.get("bcluster", "setup", admin.group)["metadata"]["uid"]
+    subscription = made["id"].split("/")[2]
+    folder = f"{subscription}/{admin.group}/workspaces/Work_Space/clusters/setup/{uid}"
+    with storage.files.get_share_client(admin.group) as share:
+        parts = folder.split("/")
+        for depth in range(1, len(parts) + 1):
+            share.create_directory("/".join(parts[:depth]))
+        share.get_file_client(f"{folder}/stdout-a.txt").upload_file(b"ready\n")
+    [listed] = admin.json(*files)
+    assert urllib.request.urlopen(listed["downloadUrl"]).read() == b"ready\n"
+    admin.run("cluster delete -n setup -y", *place)
+
+
+def test_download_goes_on_after_a_kill(cli: Cli, tmp_path: Path) -> None:
+    create(
+        cli,
+        "outputs",
+        customToolkitSettings={
+            "commandLine": "cd $AZ_BATCHAI_OUTPUT_MODEL; mkdir -p a/b; head -c 200000000 /dev/urandom > a/b/big;"
+            " echo hi > small; sha256sum a/b/big small"
+        },
+    )
+    cli.run("job wait -n outputs --interval 1", *cli.place)
+    sums = cli.run("job file stream -j outputs -f stdout.txt", *cli.place)[0]
+    download = ["job file download -j outputs -d MODEL", *cli.place, "-t", str(tmp_path)]
+    with cli.start(*download) as process:
+        while not any(part.stat().st_size for part in tmp_path.rglob("*.part")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    [part] = tmp_path.rglob("*.part")
+    assert 0 < part.stat().st_size < 200_000_000
+    listed = cli.json(*download)
+    assert sorted(each["name"] for each in listed) == ["a/b/big", "small"]
+    assert not list(tmp_path.rglob("*.part"))
+    done = subprocess.run(["sha256sum", "a/b/big", "small"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == sums
+    began = time.monotonic()
+    cli.run(*download)
+    assert time.monotonic() - began < 30
+    cli.run("job delete -n outputs -y", *cli.place)
+
+
+def test_a_submitted_folder_runs(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "words.py").write_text("WORD = 'wörd'\n")
+    (tmp_path / "train.py").write_text("import lib.words as words, sys; print(words.WORD, *sys.argv[1:])\n")
+    submit = ["job submit", str(tmp_path), "-c", "nc6", *cli.place, "--afs-name", cli.group, "--image", IMAGE]
+    for name, said in (("one", "Uploaded 2 files as batchai-code/"), ("two", "is in storage already")):
+        _, err = cli.run(*submit, "-n", name, "--command", f"python3 train.py {name} 'a b'")
+        assert said in err
+        cli.run("job wait --interval 1", *cli.place, "-n", name)
+        out, _ = cli.run("job stream", *cli.place, "-n", name)
+        assert out == f"wörd {name} a b\n"
+
+
+def test_a_table_on_a_terminal(cli: Cli) -> None:
+    primary, secondary = pty.openpty()
+    with cli.start("job list -o table", *cli.place, stdout=secondary) as process:
+        os.close(secondary)
+        written = b""
+        try:
+            while piece := os.read(primary, 4096):
+                written += piece
+        except OSError:  # how Linux says that the other side is closed
+            pass
+        assert process.wait(60) == 0
+    os.close(primary)
+    lines = written.decode().splitlines()
+    assert lines[0].startswith("Name ")
+    assert max(map(len, lines)) <= 80
