@@ -39,10 +39,12 @@ lint: venv ## ruff, mypy, import-linter, shellcheck, go vet, drift of generated 
 	cd tests/kind/pause && go vet ./...
 	cd tests/kind/localkube && go vet -trimpath ./... # the same flags as its build, so that the cache serves both
 	$(BIN)/python -m batchai.api.generate --check
+	$(BIN)/python -m batchai.cli.reference --check
 
 .PHONY: generate
 generate: venv ## Rewrites crds/ and the generated tables in docs/
 	$(BIN)/python -m batchai.api.generate --write
+	$(BIN)/python -m batchai.cli.reference --write
 
 .PHONY: unit
 unit: venv ## Unit and property tests
