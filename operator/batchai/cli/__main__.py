@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough; nothing more can be written, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
-    except (Problem, BatchAIError) as error:
+    except (Problem, BatchAIError, OSError) as error:
         if args.debug:
             traceback.print_exc()
         code, sentence, hint = answer(error)
@@ -173,7 +173,7 @@ def _each(args: Namespace, session: Session) -> Any:
     return results[0] if len(results) == 1 else [result for result in results if result is not None] or None
 
 
-def answer(error: Problem | BatchAIError) -> tuple[int, str, str]:
+def answer(error: Problem | BatchAIError | OSError) -> tuple[int, str, str]:
     """Exit code, sentence and hint of an error."""
     match error:
         case Problem():
@@ -200,6 +200,8 @@ def answer(error: Problem | BatchAIError) -> tuple[int, str, str]:
             return FAILURE, error.message, ""
         case SpecError():
             return USAGE, str(error), ""
+        case OSError(filename=str(), strerror=str()):
+            return FAILURE, f"{error.filename}: {error.strerror}", ""
         case _:
             return FAILURE, str(error), ""
 

@@ -11,7 +11,7 @@ from batchai.api.job import Job, JobError
 from batchai.cli.kube import Object
 from batchai.plan.mounts import secret_names
 from batchai.plan.naming import azure_name
-from batchai.plan.pods import JOB_CONTAINER
+from batchai.plan.node_pod import JOB_CONTAINER
 
 _SILENCE = timedelta(seconds=60)
 """How long a job may be without a status before the operator is suspected."""
@@ -38,7 +38,8 @@ ADVICE = {
     "SecretNotFound": "Submit jobs with --storage-account-key or AZURE_BATCHAI_STORAGE_KEY, and the Secret is made.",
     "StorageDriverMissing": "Install the Azure CSI drivers, or wait until they run on the node.",
     "Unschedulable": "Other pods take what the job needs on its node: kubectl describe node {node}",
-    "WaitingForNodes": "Wait for running jobs, or give the cluster more nodes: batchai cluster resize -n {cluster}",
+    "WaitingForNodes": "Wait for running jobs, or give the cluster more nodes:"
+    " batchai cluster resize -n {cluster} -t COUNT",
 }
 """Code or reason → what to do."""
 _EXITS = {

@@ -12,7 +12,7 @@ from queue import Queue
 from batchai.cli import kube
 from batchai.cli.kube import Kube
 from batchai.errors import BatchAIError, KubeApiError
-from batchai.plan.pods import JOB_CONTAINER
+from batchai.plan.node_pod import JOB_CONTAINER
 
 OUTAGE_SECONDS = 60
 """How long the API may be out of reach before a reader gives up."""

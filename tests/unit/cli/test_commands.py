@@ -239,6 +239,7 @@ def test_a_namespace_of_somebody_else_is_not_deleted(terminal: Terminal) -> None
         ),
         (KubeApiError(403, "Forbidden", "an admission policy says no"), 1, "an admission policy says no"),
         (StorageError("'a/b' does not exist", not_found=True), 3, "'a/b' does not exist"),
+        (PermissionError(13, "Permission denied", "/x/y"), 1, "/x/y: Permission denied"),
         (SpecError("outputDirectories", "none"), 2, "outputDirectories: none"),
     ],
 )
