@@ -1,6 +1,7 @@
 """The operator as it is installed: its rights, its pod, and what happens around its resources."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -166,3 +167,35 @@ def test_a_second_replica_takes_over_while_a_job_runs(
         status = bare.finished("job")["status"]
     assert (status["executionState"], status["attempt"]) == ("succeeded", 1)
     assert [pod["metadata"]["uid"] for pod in bare.pods("job")] == before
+
+
+@contextmanager
+def operator_setting(cluster: Cluster, name: str, value: str) -> Iterator[None]:
+    def choose(setting: str) -> None:
+        cluster.kubectl("set", "env", "deployment/batchai-operator", "-n", OPERATOR, setting)
+        cluster.kubectl("rollout", "status", "deployment/batchai-operator", "-n", OPERATOR, "--timeout=120s")
+
+    choose(f"{name}={value}")
+    try:
+        yield
+    finally:
+        choose(f"{name}-")
+
+
+def test_a_namespace_has_no_more_clusters_than_it_may(cluster: Cluster, bare: Space) -> None:
+    def state(name: str) -> str | None:
+        found: str | None = cluster.get("bcluster", name, bare.namespace).get("status", {}).get("provisioningState")
+        return found
+
+    cluster.apply(bare.resource("Workspace", "work", {}), _cluster(bare, "one", 0))
+    bare.wait_until(lambda: state("one") == "succeeded", "the first cluster")
+    time.sleep(1)  # times of creation have whole seconds
+    with operator_setting(cluster, "BATCHAI_CLUSTERS_PER_NAMESPACE", "1"):
+        cluster.apply(_cluster(bare, "two", 1))
+        bare.wait_until(lambda: state("two") == "failed", "the second one is refused")
+        (error,) = cluster.get("bcluster", "two", bare.namespace)["status"]["errors"]
+        assert error["code"] == "ClusterQuotaReached"
+        assert "allowed is 1" in error["message"]
+        assert state("one") == "succeeded"
+        cluster.kubectl("delete", "bcluster", "one", "-n", bare.namespace)
+        bare.wait_until(lambda: state("two") == "succeeded", "there is room now", seconds=40)

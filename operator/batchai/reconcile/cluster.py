@@ -23,6 +23,8 @@ from batchai.status import cluster as shape
 from batchai.status import job as life
 from batchai.status.pods import Problem
 
+_QUOTA_CHECK_SECONDS = 20.0
+"""How often a Cluster that its namespace may not have looks whether another one went."""
 _PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 
 
@@ -60,7 +62,7 @@ class ClusterReconciler:
         cluster = Cluster.model_validate(raw)
         if (excess := self._over_quota(cluster)) is not None:
             await write_status(context, CLUSTERS, raw, excess)
-            return None
+            return _QUOTA_CHECK_SECONDS
         await self._queue.settle()
         return await self._pass(key, raw, cluster)
 
