@@ -64,8 +64,7 @@ def _of_cluster(before: ClusterStatus, after: ClusterStatus) -> Notice | None:
     unusable = _unusable(after)
     said = []
     if unusable > _unusable(before):
-        why = "; ".join(error.message for error in after.errors or [])
-        said.append(("NodesUnusable", f"{unusable} of {nodes} nodes cannot run jobs{f': {why}' if why else ''}"))
+        said.append(("NodesUnusable", f"{unusable} of {nodes} nodes cannot run jobs{_node_errors(after)}"))
     if nodes != had:
         said.append(("NodesAdded" if nodes > had else "NodesRemoved", f"from {had} to {nodes} nodes"))
     if not said:
@@ -104,6 +103,14 @@ def _error(status: JobStatus) -> tuple[str, str]:
 def _exit(status: JobStatus) -> str:
     code = status.execution_info.exit_code if status.execution_info else None
     return "" if code is None else f" (exit code {code})"
+
+
+def _node_errors(status: ClusterStatus) -> str:
+    """What the errors say that name a node; others are about nodes that are not there."""
+    named = [
+        error.message for error in status.errors or [] if any(detail.name == "Node" for detail in error.details or [])
+    ]
+    return f": {'; '.join(named)}" if named else ""
 
 
 def _unusable(status: ClusterStatus) -> int:

@@ -90,7 +90,13 @@ def cluster_status(nodes: int | None = None, unusable: int = 0, errors: list[str
         {
             "currentNodeCount": nodes,
             "nodeStateCounts": {"unusableNodeCount": unusable},
-            "errors": [{"code": "NodeUnusable", "message": message} for message in errors or []],
+            "errors": [
+                *(
+                    {"code": "E", "message": said, "details": [{"name": "Node", "value": "n1"}]}
+                    for said in errors or []
+                ),
+                {"code": "NodesUnavailable", "message": "2 of 3 nodes"},
+            ],
         }
     )
 
