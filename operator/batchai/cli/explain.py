@@ -1,5 +1,6 @@
 """`batchai job explain`: what happened to a job, in order, and what to do."""
 
+import re
 from argparse import Namespace
 
 from batchai.api import names
@@ -25,11 +26,19 @@ def explain(args: Namespace, session: Session) -> Object:
     item = lookup.find(session, JOB, job_path(args, args.name))
     uid = item["metadata"]["uid"]
     pods = session.kube.list(kube.PODS, args.resource_group, {names.LABEL_JOB_UID: uid})
-    subjects = {uid, *(pod["metadata"]["uid"] for pod in pods)}
     events = session.kube.list(kube.EVENTS, args.resource_group)
-    about = [event for event in events if event.get("involvedObject", {}).get("uid") in subjects]
+    about = [event for event in events if _concerns(event, item)]
     cluster = session.find_named(kube.CLUSTERS, args.resource_group, item["spec"]["cluster"])
     return as_object(explanation(item, cluster, pods, about, session.now()))
+
+
+def _concerns(event: Object, item: Object) -> bool:
+    """The event is about the job or one of its pods, which may be gone; an earlier job may have had the same name."""
+    about, job = event.get("involvedObject", {}), item["metadata"]
+    if about.get("kind") != "Pod":
+        return bool(about.get("uid") == job["uid"])
+    of_the_name = re.fullmatch(rf"{re.escape(job['name'])}-\d+-\d+", about.get("name", ""))
+    return bool(of_the_name and event["metadata"]["creationTimestamp"] >= job["creationTimestamp"])
 
 
 def _row(story: Object) -> Row:

@@ -195,13 +195,22 @@ def test_the_command_takes_what_belongs_to_the_job() -> None:
     own = pod(0)
     own["metadata"]["labels"] = {"batchai.dev/job-uid": "u"}
     terminal.kube.put(PODS, own)
-    for name, uid in (("mine", "p0"), ("other", "x")):
-        about = event(11, name, "m", uid=uid)
-        terminal.kube.put(EVENTS, {**about, "metadata": {"name": name, "namespace": "ns"}})
+    for reason, about, created in (
+        ("Mine", {"kind": "Pod", "name": "j-1-1-0"}, at(11)),
+        ("Gone", {"kind": "Pod", "name": "j-1-3-12"}, at(11)),
+        ("OfTheJob", {"kind": "Job", "name": "j-1", "uid": "u"}, at(11)),
+        ("OfAnotherJob", {"kind": "Job", "name": "j-1", "uid": "old"}, at(11)),
+        ("OfAnother", {"kind": "Pod", "name": "j-1-1-0-1"}, at(11)),
+        ("Earlier", {"kind": "Pod", "name": "j-1-1-0"}, "2026-01-02T02:59:59Z"),
+    ):
+        metadata = {"name": reason.lower(), "namespace": "ns", "creationTimestamp": created}
+        terminal.kube.put(EVENTS, {**event(11, reason, "m"), "involvedObject": about, "metadata": metadata})
     text = terminal.run("job explain -n j_1 -g ns -w w -e e")
     assert text.startswith("Job 'j_1' is queued (place 2 in the queue): 1 earlier.\n")
-    assert "pod j-1-1-0: mine: m" in text
-    assert "other" not in text
+    assert "pod j-1-1-0: Mine: m" in text
+    assert "pod j-1-3-12: Gone: m" in text
+    assert "  OfTheJob: m" in text
+    assert not [word for word in ("OfAnother", "Earlier") if word in text]
     story = terminal.run("job explain -n j_1 -g ns -w w -e e -o json")
     assert story["summary"].startswith("Job 'j_1' is queued")
     assert story["story"][0]["time"] == "2026-01-02T03:00:00+00:00"
