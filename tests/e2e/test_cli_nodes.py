@@ -30,6 +30,8 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"x" * 1_000_000)
+    def log_message(self, *_):
+        pass
 if os.environ["RANK"] == "0":
     server = http.server.HTTPServer(("127.0.0.1", 6006), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -164,7 +166,7 @@ def test_what_a_user_may_not_is_named(cli: Cli) -> None:
         "The roles of manifests/users.yaml have this right: an administrator of the cluster can give you one.",
     ]
     _, err = cli.run("group create -n cli-never", code=1)
-    assert f"you ({who}) may not create namespaces in the whole cluster" in err
+    assert f"you ({who}) may not get namespaces in namespace 'cli-never'" in err
     _, err = cli.run("job list -w w -e e -g kube-system", code=1)
     assert f"you ({who}) may not list jobs.batchai.dev in namespace 'kube-system'" in err
 
@@ -242,26 +244,31 @@ def test_a_file_server_is_kept(admin: Cli) -> None:
     admin.run("file-server delete -n nfs -y", *place)
 
 
-def test_files_of_a_setup_task(admin: Cli, storage: Storage) -> None:
+def test_files_of_a_setup_task_and_of_a_job_on_the_clusters_own_share(admin: Cli, cli: Cli) -> None:
     place = ["-g", admin.group, "-w", "Work_Space"]
-    made = admin.json(
-        "cluster create -n setup -s Standard_NC6 -t 0 --setup-task true --setup-task-output $AZ_BATCHAI_MOUNT_ROOT/afs",
-        *("--afs-name", admin.group),
-        *place,
-    )
+    admin.run("cluster resize -n nc6 -t 0", *place)
+    task = ["--setup-task", "echo ready", "--setup-task-output", "$AZ_BATCHAI_MOUNT_ROOT/afs"]
+    made = admin.json("cluster create -n setup -s Standard_NC6 -t 1 --afs-name", admin.group, *task, *place)
+    assert made["nodeSetup"]["setupTask"]["commandLine"] == "echo ready"
     files = ["cluster file list -c setup", *place]
-    assert admin.json(*files) == []
-    uid = admin.cluster.get("bcluster", "setup", admin.group)["metadata"]["uid"]
-    subscription = made["id"].split("/")[2]
-    folder = f"{subscription}/{admin.group}/workspaces/Work_Space/clusters/setup/{uid}"
-    with storage.files.get_share_client(admin.group) as share:
-        parts = folder.split("/")
-        for depth in range(1, len(parts) + 1):
-            share.create_directory("/".join(parts[:depth]))
-        share.get_file_client(f"{folder}/stdout-a.txt").upload_file(b"ready\n")
-    [listed] = admin.json(*files)
-    assert urllib.request.urlopen(listed["downloadUrl"]).read() == b"ready\n"
+    wait_until(lambda: len(cli.json(*files)) == 3, "the setup task has written its files")
+    [log] = cli.json(*files, "--query", "[?starts_with(name, 'stdout-')]")
+    assert urllib.request.urlopen(log["downloadUrl"]).read() == b"ready\n"
+    table = cli.run(*files, "-o", "table")[0].splitlines()
+    assert table[0].split() == ["Name", "Is", "directory", "Size"]
+    external = "$AZ_BATCHAI_MOUNT_ROOT/afs"
+    path = job_file(
+        cli,
+        "external",
+        customToolkitSettings={"commandLine": "echo on the share"},
+        stdOutErrPathPrefix=external,
+        outputDirectories=None,
+        mountVolumes=None,
+    )
+    cli.run("job create -n external -c setup -f", path, *cli.place)
+    assert cli.run("job file stream -j external -f stdout.txt", *cli.place)[0] == "on the share\n"
     admin.run("cluster delete -n setup -y", *place)
+    admin.run("cluster resize -n nc6 -t 2", *place)
 
 
 def test_download_goes_on_after_a_kill(cli: Cli, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from batchai.cli.session import Session, api_outage
 from batchai.errors import BatchAIError, StorageError
 from batchai.plan.directories import JobIdentity, StorageLocation, output_location, setup_task_location
 from batchai.plan.naming import azure_name
+from batchai.plan.setup import path_suffix
 from batchai.storage.account import StorageAccount
 from batchai.storage.directory import Directory, join
 
@@ -98,9 +99,11 @@ def list_all(args: Namespace, session: Session) -> list[Object]:
 def list_of_cluster(args: Namespace, session: Session) -> list[Object]:
     """The direct children of a folder of what the setup task of a cluster's nodes wrote."""
     item = lookup.find(session, CLUSTER, Path(args.resource_group, args.workspace, name=args.cluster))
-    suffix = f"{lookup.subscription(session)}/{args.resource_group}/workspaces/{args.workspace}/clusters"
-    suffix = f"{suffix}/{azure_name(item)}/{item['metadata']['uid']}"
-    location = setup_task_location(Cluster.model_validate(item).spec, suffix)
+    cluster = Cluster.model_validate(item)
+    suffix = path_suffix(lookup.subscription(session), args.workspace, cluster, args.cluster)
+    if cluster.status.node_setup is not None:
+        suffix = cluster.status.node_setup.setup_task.std_out_err_path_suffix
+    location = setup_task_location(cluster.spec, suffix)
     entries = _entries(args, session, location, _account(args, session, location))
     if entries is None:
         session.say("Nothing is there: no node has run the setup task yet.")
@@ -193,7 +196,9 @@ class _Notices:
 def storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLocation, StorageAccount]:
     """Where the output directory of the arguments lies, and the account to read it with."""
     job = Job.model_validate(item)
-    location = output_location(job.spec, _identity(session, item), args.output_directory_id)
+    found = session.find_named(CLUSTER.resource, args.resource_group, job.spec.cluster)
+    cluster = Cluster.model_validate(found).spec if found else None
+    location = output_location(job.spec, _identity(session, item), args.output_directory_id, cluster)
     return location, _account(args, session, location)
 
 

@@ -56,7 +56,7 @@ _CLUSTER_FIELDS = (
     "vmPriority",
 )
 _CLUSTER_STATUS = ("allocationState", "allocationStateTransitionTime", "errors")
-_KUBERNETES_ONLY = frozenset({"secretRef", "valueFrom"})
+_KUBERNETES_ONLY = frozenset({"idleTimeoutSeconds", "secretRef", "valueFrom"})
 _CREDENTIALS = {"accountKey": None, "accountKeySecretReference": None}
 
 
@@ -79,6 +79,10 @@ def cluster(item: Object, subscription: str) -> Object:
     """A Cluster."""
     model = Cluster.model_validate(item)
     spec, status = (part.model_dump(by_alias=True) for part in (model.spec, model.status))
+    if (spec["nodeSetup"] or {}).get("setupTask"):
+        where = model.status.node_setup
+        suffix = where.setup_task.std_out_err_path_suffix if where else None
+        spec["nodeSetup"]["setupTask"]["stdOutErrPathSuffix"] = suffix
     printed: Object = _printed(
         {
             **_common(item, subscription, f"workspaces/{_workspace(item)}/clusters/{azure_name(item)}"),

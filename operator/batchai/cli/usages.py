@@ -15,15 +15,9 @@ from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.output import Row
 from batchai.cli.session import Session
+from batchai.schedule.nodes import is_spot
 
 _REGION = "topology.kubernetes.io/region"
-_SPOT = {
-    "cloud.google.com/gke-spot": "true",
-    "eks.amazonaws.com/capacityType": "SPOT",
-    "karpenter.sh/capacity-type": "spot",
-    "kubernetes.azure.com/scalesetpriority": "spot",
-}
-"""How clouds label nodes that they may take back."""
 _AZURE_SIZE = re.compile(r"standard_([a-z]+)\d.*?(_v\d+)?", re.IGNORECASE)
 
 
@@ -57,7 +51,7 @@ def usages(nodes: Iterable[Mapping[str, Any]], clusters: int) -> Iterator[Object
         size = labels.get(names.INSTANCE_TYPE_LABEL)
         if not size:
             continue
-        priority = "LowPriority" if _SPOT.items() & labels.items() else "Dedicated"
+        priority = "LowPriority" if is_spot(labels) else "Dedicated"
         cpus = _cpus(node.get("status", {}).get("capacity", {}).get("cpu", "0"))
         for name in (f"Total Cluster {priority} Regional vCPUs", f"{_family(size)} Family Cluster {priority} vCPUs"):
             limits[name] = limits.get(name, 0) + cpus

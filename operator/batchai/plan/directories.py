@@ -153,11 +153,13 @@ def file_account(account_name: str | None, azure_file_url: str) -> str:
     return account_name or share_of(azure_file_url)[0].split(".")[0]
 
 
-def output_location(spec: JobSpec, identity: JobIdentity, directory_id: str) -> StorageLocation:
+def output_location(
+    spec: JobSpec, identity: JobIdentity, directory_id: str, cluster: ClusterSpec | None = None
+) -> StorageLocation:
     """Where an output directory ("stdouterr" is the built-in one) lies in Azure storage.
 
     Raises SpecError if the job has no such directory, or if it does not lie on a share or container
-    that the job mounts (the service answered the same, reference §1.5).
+    that the job or its cluster mounts (the service answered the same, reference §1.5).
     """
     if directory_id == STDOUTERR:
         path = stdouterr_path(spec, identity)
@@ -167,7 +169,10 @@ def output_location(spec: JobSpec, identity: JobIdentity, directory_id: str) -> 
             known = ", ".join([*outputs, STDOUTERR])
             raise SpecError("outputDirectories", f"the job has no '{directory_id}'; it has {known}")
         path = outputs[directory_id]
-    location = _on_mount(path, f"{identity.mount_root}/", spec.mount_volumes)
+    setup = cluster.node_setup if cluster else None
+    location = _on_mount(path, f"{identity.mount_root}/", spec.mount_volumes) or _on_mount(
+        path, f"{MOUNT_ROOT}/", setup.mount_volumes if setup else None
+    )
     if location is None:
         raise SpecError(
             "outputDirectories",

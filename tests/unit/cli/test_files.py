@@ -249,6 +249,10 @@ def test_files_of_a_setup_task(terminal: Terminal, storage: FakeStorage) -> None
     assert terminal.run("cluster file list -g ns -w w -c c") == []
     assert terminal.said == ["Nothing is there: no node has run the setup task yet."]
     assert storage.opened[0][0].path == f"logs/{SUBSCRIPTION}/ns/workspaces/w/clusters/c/uuid"
+    suffix = {"stdOutErrPathSuffix": "as/the/operator/says"}
+    terminal.kube.one(CLUSTERS, "c")["status"] = {"nodeSetup": {"setupTask": suffix}}
+    shown = terminal.run("cluster show -g ns -w w -n c --query nodeSetup.setupTask.stdOutErrPathSuffix")
+    assert shown == "as/the/operator/says"
     storage.files = {"stdout-a.txt": b"12", "more/x": b""}
     assert terminal.run("cluster file list -g ns -w w -c c -o table").splitlines() == [
         "Name          Is directory  Size",
@@ -256,6 +260,18 @@ def test_files_of_a_setup_task(terminal: Terminal, storage: FakeStorage) -> None
         "more          true",
         "stdout-a.txt  false         2",
     ]
+    assert storage.opened[-1][0].path == "logs/as/the/operator/says"
+
+
+def test_outputs_on_mounts_of_the_cluster(terminal: Terminal, storage: FakeStorage) -> None:
+    storage.files = {"stdout.txt": b"x"}
+    terminal.kube.one(JOBS, "j-1")["spec"]["stdOutErrPathPrefix"] = "$AZ_BATCHAI_MOUNT_ROOT/afs"
+    with pytest.raises(SpecError, match=r"'stdouterr' lies at .*/mounts/afs/.* which is not on a mounted"):
+        terminal.run(f"job file list -j j_1 {PLACE}")
+    share = {"azureFileUrl": "https://acc.file.core.windows.net/everywhere", "relativeMountPath": "afs"}
+    cluster_with_setup(terminal, mountVolumes={"azureFileShares": [share]})
+    assert [file["name"] for file in terminal.run(f"job file list -j j_1 {PLACE}")] == ["stdout.txt"]
+    assert (storage.opened[-1][0].container, storage.opened[-1][0].path) == ("everywhere", f"{SEGMENT}/stdouterr")
 
 
 def test_clusters_whose_setup_leaves_no_files(terminal: Terminal) -> None:
