@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchai.api.base import Condition
-from batchai.api.cluster import Cluster
+from batchai.api.cluster import Cluster, ClusterStatus
 from batchai.api.job import Job, JobError
 from batchai.cli.kube import Object
 from batchai.plan.mounts import secret_names
@@ -25,9 +25,13 @@ ADVICE = {
     "FailedCreatingDirectories": "Is there room on the mounts of stdOutErrPathPrefix and outputDirectories?",
     "FailedStartingContainer": "Check the image's name, and whether nodes may pull it; a private registry needs"
     " containerSettings.imageSourceRegistry.credentials.",
+    "GpuUnhealthy": "The job avoids that node now: kubectl describe node {node}. More attempts: retryPolicy.limit.",
+    "InvalidJob": "Correct the field and submit the job again.",
     "JobPreparationFailed": "Its whole output: batchai job file stream -f {preparation}",
     "JobTerminated": "It was stopped on purpose: submit it again to run it.",
+    "KeyVaultError": "May the installation's identity read the vault, and is the secret's URL right? docs/key-vault.md",
     "MaxWallClockTimeExceeded": "Give it more time in constraints.maxWallClockTime (7 days at most), or more nodes.",
+    "NodeDeallocated": "The cluster was made smaller: batchai cluster resize -n {cluster} -t {nodes}",
     "NodeLost": "Check the node: kubectl describe node {node}. More attempts: retryPolicy.limit.",
     "NodePreempted": "Nodes that may be taken away need a job that goes on from checkpoints"
     " ($AZ_BATCHAI_PREV_OUTPUT_<id>), and attempts: retryPolicy.limit.",
@@ -172,10 +176,12 @@ def _of_events(events: Iterable[Mapping[str, Any]]) -> Iterator[Moment]:
 def _details(job: Job, cluster: Object | None) -> Iterator[str]:
     """The texts behind the summary: of the error, or of what a cluster lacks for a job that waits."""
     if job.status.execution_state == "queued":
-        conditions = Cluster.model_validate(cluster).status.conditions if cluster else None
-        for condition in conditions or []:
+        status = Cluster.model_validate(cluster).status if cluster else ClusterStatus()
+        for condition in status.conditions or []:
             if condition.type == "NodesAvailable" and condition.status == "False":
                 yield f"Cluster '{job.spec.cluster}' has {condition.message}"
+        for problem in status.errors or []:
+            yield f"{problem.code}: {problem.message}"
     error = _error(job)
     for detail in (error.details or []) if error else []:
         yield f"{detail.name}: {detail.value}"

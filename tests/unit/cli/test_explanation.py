@@ -128,9 +128,13 @@ def test_a_new_job_is_not_suspicious() -> None:
 
 def test_what_a_cluster_lacks() -> None:
     lacks = condition("NodesAvailable", "False", "TooFewNodes", "0 of 1 nodes: no other usable node is free")
-    cluster = {"metadata": {"name": "nc6"}, "spec": {"workspace": "w", "vmSize": "STANDARD_NC6"}}
-    found = explained(job(waiting("WaitingForNodes", "m")), cluster={**cluster, "status": {"conditions": [lacks]}})
-    assert found.details == ["Cluster 'nc6' has 0 of 1 nodes: no other usable node is free"]
+    cluster: dict[str, Any] = {"metadata": {"name": "nc6"}, "spec": {"workspace": "w", "vmSize": "STANDARD_NC6"}}
+    sick = {"code": "SetupTaskFailed", "message": "Node a failed its setup task with exit code 4"}
+    cluster["status"] = {"conditions": [lacks], "errors": [sick]}
+    assert explained(job(waiting("WaitingForNodes", "m")), cluster=cluster).details == [
+        "Cluster 'nc6' has 0 of 1 nodes: no other usable node is free",
+        "SetupTaskFailed: Node a failed its setup task with exit code 4",
+    ]
 
 
 def pod(index: int, **state: Any) -> dict[str, Any]:
