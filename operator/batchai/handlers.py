@@ -18,6 +18,19 @@ class Unhealthy(Exception):  # noqa: N818 - what a probe answers
     """The operator lives but does not get its work done; a restart helps."""
 
 
+class _NothingKept(kopf.DiffBaseStorage):
+    """Our handlers compare nothing with an earlier state: kopf need not copy every object to remember one."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
 def registry(runtime: Runtime) -> kopf.OperatorRegistry:
     """The handlers around one runtime."""
     handlers = kopf.OperatorRegistry()
@@ -51,6 +64,7 @@ def _follow(handlers: kopf.OperatorRegistry, runtime: Runtime, kind: str, plural
 
 def _configure(settings: kopf.OperatorSettings) -> None:
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
+    settings.persistence.diffbase_storage = _NothingKept()
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.watching.chunk_size = 500

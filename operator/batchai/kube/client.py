@@ -142,14 +142,22 @@ class KubeClient:
         return await self._request(_Call("get", resource, namespace, name))
 
     async def list(
-        self, resource: Resource, *, label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        slim: Callable[[Object], Object] = lambda item: item,
     ) -> tuple[list[Object], str]:
-        """All objects in all namespaces, page by page, and the resourceVersion to watch from."""
+        """All objects in all namespaces, and the resourceVersion to watch from.
+
+        slim: what to keep of each; it is applied page by page, so that never all of them are there in full.
+        """
         items: list[Object] = []
         query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         while True:
             page = await self._request(_Call("list", resource), query=query)
-            items += page["items"]
+            items += map(slim, page["items"])
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return items, metadata["resourceVersion"]

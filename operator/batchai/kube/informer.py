@@ -50,6 +50,7 @@ class Informer:
             selection.resource,
             label_selector=selection.label_selector,
             field_selector=selection.field_selector,
+            slim=selection.slim,
         )
         self._heard = time.monotonic()
         listed = {item["metadata"]["uid"] for item in items}
@@ -80,7 +81,7 @@ class Informer:
                     if kind == "DELETED":
                         self._removed(item)
                     elif kind != "BOOKMARK":
-                        self._changed(item)
+                        self._changed(selection.slim(item))
             except KubeApiError as error:
                 _log.info("watch of %s ends: %s", selection.resource.plural, error)
                 version = "" if error.gone else version
@@ -88,7 +89,6 @@ class Informer:
                 delay = min(delay * 2, longest)
 
     def _changed(self, item: Object) -> None:
-        item = self._selection.slim(item)
         before = self.store.get(item["metadata"].get("namespace", ""), item["metadata"]["name"])
         if self.store.put(item):
             self._listener(before, item)

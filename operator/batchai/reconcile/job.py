@@ -3,7 +3,8 @@
 The Cluster's reconciler gives nodes to queued jobs; from then on the job is looked after here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from secrets import token_bytes
 from typing import Any
 
@@ -18,6 +19,7 @@ from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, needs_shared_claim
 from batchai.plan.vaults import provider_classes
 from batchai.reconcile.context import Context, Key
+from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.writes import adopted, gone_is_fine, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
@@ -41,7 +43,7 @@ class JobReconciler:
         pods = context.pods.by_index("job", f"{key.namespace}/{key.name}")
         uid = raw["metadata"]["uid"] if raw else None
         own = [pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid]
-        await self._remove(pod for pod in pods if pod not in own)
+        await self._remove(pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] != uid)
         if raw is None:
             return None
         if "deletionTimestamp" in raw["metadata"]:
@@ -103,7 +105,7 @@ class JobReconciler:
             for pod in own
             if pod["metadata"]["labels"][names.LABEL_ATTEMPT] == current
         }
-        await self._remove(pod for pod in own if pod not in pods.values())
+        await self._remove(pod for pod in own if pod["metadata"]["labels"][names.LABEL_ATTEMPT] != current)
         failures = {
             uid: message
             for pod in pods.values()
@@ -158,9 +160,7 @@ class JobReconciler:
                 await self._create_provider_classes(vaults)
             if len(planned) > 1 and not pods:
                 await self._create_surroundings(job, identity, spec)
-            for index, pod in enumerate(planned):
-                if index not in pods:
-                    await self._create(PODS, pod)
+            await _all(self._create_pod(pod) for index, pod in enumerate(planned) if index not in pods)
         except DependencyNotReady as missing:
             return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         except KubeApiError as error:
@@ -197,10 +197,15 @@ class JobReconciler:
             if not error.already_exists:
                 raise
 
-    async def _create(self, resource: Resource, body: dict[str, Any]) -> None:
+    async def _create_pod(self, pod: dict[str, Any]) -> None:
+        # Kept at once: a pass that came before the watch's news would create it again.
+        self._context.pods.put(slim_pod(await self._create(PODS, pod)))
+
+    async def _create(self, resource: Resource, body: dict[str, Any]) -> Object:
+        """The object, which may have been there."""
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         try:
-            await self._context.api.create(resource, body, namespace=namespace)
+            return await self._context.api.create(resource, body, namespace=namespace)
         except KubeApiError as error:
             if not error.already_exists:
                 raise
@@ -208,6 +213,7 @@ class JobReconciler:
             owners = {owner["uid"] for owner in existing["metadata"].get("ownerReferences", [])}
             if body["metadata"]["ownerReferences"][0]["uid"] not in owners:
                 raise ConflictError(f"{body['kind']} {namespace}/{name} exists and belongs to somebody else") from None
+            return existing
 
     def _is_dead(self, name: str) -> bool:
         node = self._context.nodes.get("", name)
@@ -233,26 +239,24 @@ class JobReconciler:
 
     async def _finish(self, pods: Iterable[Object]) -> None:
         """The job has ended: pods that ended stay for their logs, the others go."""
-        for pod in pods:
-            if ended(pod):
-                await self._release(pod)
-            else:
-                await self._remove([pod])
+        left = list(pods)
+        await _all(self._release(pod) for pod in left if ended(pod))
+        await self._remove(pod for pod in left if not ended(pod))
 
     async def _remove(self, pods: Iterable[Object]) -> None:
         """Deletes pods and gives up their results."""
-        for pod in list(pods):
-            await self._delete([pod])
-            await self._release(pod)
+        left = list(pods)
+        await self._delete(left)
+        await _all(self._release(pod) for pod in left)
 
     async def _delete(self, pods: Iterable[Object]) -> None:
-        for pod in pods:
-            metadata = pod["metadata"]
-            if "deletionTimestamp" in metadata:
-                continue
-            await gone_is_fine(
+        await _all(
+            gone_is_fine(
                 self._context.api.delete(PODS, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
             )
+            for pod in pods
+            if "deletionTimestamp" not in (metadata := pod["metadata"])
+        )
 
     async def _release(self, pod: Object) -> None:
         """Takes our finalizer from the pod; its result is in the status, or nobody asks for it any more."""
@@ -262,7 +266,10 @@ class JobReconciler:
             return
         kept = [finalizer for finalizer in finalizers if finalizer != names.FINALIZER_RESULT]
         body = {"metadata": {"uid": metadata["uid"], "finalizers": kept}}
-        await gone_is_fine(self._context.api.patch(PODS, metadata["name"], body, namespace=metadata["namespace"]))
+        await gone_is_fine(self._patch_pod(metadata["namespace"], metadata["name"], body))
+
+    async def _patch_pod(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        self._context.pods.put(slim_pod(await self._context.api.patch(PODS, name, body, namespace=namespace)))
 
     def _identity(self, raw: Object) -> JobIdentity:
         metadata = raw["metadata"]
@@ -280,3 +287,11 @@ class JobReconciler:
     def _stored_identity(job: Job) -> JobIdentity:
         assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - accepted jobs have it
         return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
+
+
+async def _all(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Requests at once, as many as the client lets through; all end before the first of their errors is raised."""
+    answers = await asyncio.gather(*requests, return_exceptions=True)
+    for error in answers:
+        if error is not None:
+            raise error

@@ -1,6 +1,6 @@
 """Which keys an observation concerns. Pure but for the store that it looks into."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from batchai.api import names
@@ -9,18 +9,54 @@ from batchai.kube.store import Object, ObjectStore
 from batchai.reconcile.context import Key
 from batchai.schedule.ledger import ended
 
+_CHILDREN = {
+    "Workspace": (("Cluster", "workspace"), ("Experiment", "workspace"), ("FileServer", "workspace")),
+    "Experiment": (("Job", "experiment"),),
+    "Cluster": (("Job", "cluster"),),
+}
+"""Kind → the kinds that belong to it, and the field of their specs that names it."""
 
-def of_object(kind: str, item: Mapping[str, Any], objects: ObjectStore) -> Iterator[Key]:
-    """The object itself, the queue that a job stands in, and what waits for a parent."""
+
+def of_object(kind: str, before: Object | None, after: Object | None, objects: ObjectStore) -> Iterator[Key]:
+    """The object itself, the queue that a job stands in, and what waits for a parent.
+
+    Only what looks different to them wakes the others: a status is written far more often than a parent comes, and a
+    cluster looks at all of its jobs.
+    """
+    item = after or before
+    if item is None:
+        return
     namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
     yield Key(kind, namespace, name)
     if kind == "Job":
-        yield Key("Cluster", namespace, item["spec"]["cluster"])
-    elif kind == "Workspace":
-        for child in ("Cluster", "Experiment", "FileServer"):
-            yield from _children(objects, child, namespace, "workspace", name)
-    elif kind in {"Experiment", "Cluster"}:
-        yield from _children(objects, "Job", namespace, kind.lower(), name)
+        if _in_queue(before) != _in_queue(after):
+            yield Key("Cluster", namespace, item["spec"]["cluster"])
+    elif _as_parent(before) != _as_parent(after):
+        for child, field in _CHILDREN.get(kind, ()):
+            for found in objects.children(child, field, namespace, name):
+                yield Key(child, namespace, found["metadata"]["name"])
+
+
+def _in_queue(job: Object | None) -> tuple[Any, ...] | None:
+    """What a Cluster's queue sees of a job: whether it takes part, and which attempt holds which nodes."""
+    if job is None:
+        return None
+    status = job.get("status", {})
+    return (
+        status.get("executionState"),
+        status.get("jobOutputDirectoryPathSegment"),
+        status.get("attempt"),
+        job["spec"].get("terminate", False),
+        "deletionTimestamp" in job["metadata"],
+    )
+
+
+def _as_parent(item: Object | None) -> tuple[Any, ...] | None:
+    """What children take from their parent: that it is there, and the labels with its Azure names."""
+    if item is None:
+        return None
+    metadata = item["metadata"]
+    return metadata["uid"], metadata.get("labels"), "deletionTimestamp" in metadata
 
 
 def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:
@@ -57,12 +93,6 @@ def unfinished(objects: ObjectStore, kinds: tuple[str, ...]) -> Iterator[Key]:
         for item in objects.list(kind):
             if item.get("status", {}).get("executionState") not in TERMINAL_STATES:
                 yield Key(kind, item["metadata"]["namespace"], item["metadata"]["name"])
-
-
-def _children(objects: ObjectStore, kind: str, namespace: str, field: str, name: str) -> Iterator[Key]:
-    for item in objects.list(kind, namespace):
-        if item["spec"].get(field) == name:
-            yield Key(kind, namespace, item["metadata"]["name"])
 
 
 def _without_version(node: Object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from batchai.api import names
 from batchai.errors import BatchAIError, KubeApiError
 from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, KubeClient
 from batchai.kube.informer import Informer, Selection
-from batchai.kube.store import Object, ObjectStore, Store
+from batchai.kube.store import Object, ObjectStore, Store, slim
 from batchai.logs import about
 from batchai.reconcile import group, routing
 from batchai.reconcile.cluster import ClusterReconciler
@@ -77,11 +77,12 @@ class Runtime:
 
     def seen(self, kind: str, event: str | None, item: dict[str, Any]) -> None:
         """An object of ours came, changed or went (`event` DELETED)."""
+        before = self._objects.get(kind, item["metadata"]["namespace"], item["metadata"]["name"])
         if event == "DELETED":
             self._objects.remove(kind, item)
-        elif not self._objects.put(kind, item):
-            return
-        self._add(routing.of_object(kind, item, self._objects))
+            self._add(routing.of_object(kind, item, None, self._objects))
+        elif self._objects.put(kind, item):
+            self._add(routing.of_object(kind, before, item, self._objects))
 
     def health(self) -> dict[str, float]:
         """Figures for probes: keys that wait, the age of the oldest in seconds, the informers' longest silence."""
@@ -168,7 +169,7 @@ class Runtime:
     async def _relist(self) -> None:
         """Lists our kinds, because kopf does not tell of deletions that a broken watch missed."""
         for kind, resource in KINDS.items():
-            items, version = await self._client.list(resource)
+            items, version = await self._client.list(resource, slim=slim)
             listed = {item["metadata"]["uid"] for item in items}
             for known in self._objects.list(kind):
                 metadata = known["metadata"]

@@ -40,7 +40,7 @@ async def _patch(
     )
     context.objects.put(raw["kind"], answer)
     # The watch will bring the same version, which is no news then: what it concerns must be told now.
-    for key in routing.of_object(raw["kind"], answer, context.objects):
+    for key in routing.of_object(raw["kind"], raw, answer, context.objects):
         context.queue.add(key)
 
 

@@ -5,7 +5,7 @@ from batchai.kube.store import ObjectStore, Store
 
 def item(name: str = "a", *, version: int = 1, uid: str = "u", **labels: str) -> dict[str, Any]:
     metadata = {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
-    return {"metadata": metadata}
+    return {"metadata": metadata, "spec": {}}
 
 
 def by_job(found: dict[str, Any]) -> str | None:
@@ -48,3 +48,27 @@ def test_a_deleted_object_does_not_come_back() -> None:
     assert objects.get("Job", "ns", "a") is None
     assert objects.put("Job", item(version=7, uid="recreated"))
     assert objects.list("Job", "other") == []
+
+
+def test_children_follow_the_parents_that_their_specs_name() -> None:
+    objects = ObjectStore(["Job"])
+    objects.put("Job", item(version=1) | {"spec": {"cluster": "c", "experiment": "e"}})
+    objects.put("Job", item("b", uid="v") | {"spec": {"cluster": "d", "experiment": "e"}})
+    assert [job["metadata"]["name"] for job in objects.children("Job", "experiment", "ns", "e")] == ["a", "b"]
+    assert [job["metadata"]["name"] for job in objects.children("Job", "cluster", "ns", "d")] == ["b"]
+    assert objects.children("Job", "cluster", "other", "c") == []
+    objects.remove("Job", item("b", uid="v"))
+    assert objects.children("Job", "cluster", "ns", "d") == []
+
+
+def test_what_only_others_look_at_is_not_kept() -> None:
+    objects = ObjectStore(["Job"])
+    job = item()
+    job["metadata"]["managedFields"] = [{"manager": "kubectl"}]
+    job["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "yes"}
+    objects.put("Job", job)
+    kept = objects.get("Job", "ns", "a")
+    assert kept is not None
+    assert "managedFields" not in kept["metadata"]
+    assert kept["metadata"]["annotations"] == {"mine": "yes"}
+    assert "managedFields" in job["metadata"]

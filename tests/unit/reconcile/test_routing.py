@@ -21,20 +21,40 @@ def known() -> ObjectStore:
     return objects
 
 
-def test_objects_concern_what_waits_for_them() -> None:
+def test_parents_that_come_go_or_are_relabelled_wake_what_waits_for_them() -> None:
     objects = known()
 
-    def keys(kind: str, name: str, **spec: Any) -> set[Key]:
-        return set(routing.of_object(kind, thing(kind, name, **spec), objects))
+    def keys(before: dict[str, Any] | None, after: dict[str, Any] | None) -> set[Key]:
+        item = after or before
+        assert item is not None
+        return set(routing.of_object(item["kind"], before, after, objects))
 
-    assert keys("Job", "j", cluster="c") == {Key("Job", "ns", "j"), Key("Cluster", "ns", "c")}
-    assert keys("Experiment", "e") == {Key("Experiment", "ns", "e"), Key("Job", "ns", "j")}
-    assert keys("Cluster", "c") == {Key("Cluster", "ns", "c"), Key("Job", "ns", "j"), Key("Job", "ns", "k")}
-    assert keys("Workspace", "w") == {
-        Key("Workspace", "ns", "w"),
-        Key("Cluster", "ns", "c"),
-        Key("Experiment", "ns", "e"),
-    }
+    for kind, name, children in (
+        ("Experiment", "e", {Key("Job", "ns", "j")}),
+        ("Cluster", "c", {Key("Job", "ns", "j"), Key("Job", "ns", "k")}),
+        ("Workspace", "w", {Key("Cluster", "ns", "c"), Key("Experiment", "ns", "e")}),
+    ):
+        parent = thing(kind, name)
+        itself = Key(kind, "ns", name)
+        assert keys(None, parent) == keys(parent, None) == {itself, *children}
+        relabelled = {**parent, "metadata": {**parent["metadata"], "labels": {"batchai.dev/name": "E"}}}
+        assert keys(parent, relabelled) == {itself, *children}
+        assert keys(parent, {**parent, "status": {"provisioningState": "succeeded"}}) == {itself}
+
+
+def test_only_what_its_queue_sees_of_a_job_wakes_the_cluster() -> None:
+    job, cluster = Key("Job", "ns", "j"), Key("Cluster", "ns", "c")
+    before = thing("Job", "j", experiment="e", cluster="c")
+
+    def keys(status: dict[str, Any], **spec: Any) -> list[Key]:
+        after = {**before, "spec": {**before["spec"], **spec}, "status": status}
+        return list(routing.of_object("Job", before, after, known()))
+
+    assert keys({"queuePosition": 7, "waiting": {"reason": "BehindOthers"}}) == [job]
+    assert keys({"executionState": "queued"}) == [job, cluster]
+    assert keys({"attempt": 1}) == [job, cluster]
+    assert keys({}, terminate=True) == [job, cluster]
+    assert list(routing.of_object("Job", before, None, known())) == [job, cluster]
 
 
 def test_a_pod_that_ended_or_went_gives_its_cluster_a_node() -> None:
