@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 T ?=
+B ?=
 
 .PHONY: help
 help: ## Lists the targets
@@ -61,6 +62,15 @@ e2e-toolkits: deploy ## Those with toolkits whose images are big or slow to buil
 	tests/kind/images.sh caffe2 horovod
 	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 -m toolkits $(if $(T),-k "$(T)")
 
+.PHONY: bench
+bench: deploy $(VENV)/.stamp-bench ## Measures the operator on KWOK nodes (docs/performance.md); B=row measures one row
+	tests/bench/kwok.sh
+	source tests/kind/env.sh && PYTHONPATH=. $(BIN)/python -m tests.bench $(B)
+
+$(VENV)/.stamp-bench: requirements-bench.lock | venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements-bench.lock
+	touch $@
+
 .PHONY: cluster
 cluster: venv ## The kind cluster with the Azure stand-ins
 	tests/kind/up.sh
@@ -88,5 +98,6 @@ storage-env: ## Prints shell exports for the storage account of the cluster
 
 .PHONY: requirements
 requirements: venv ## Locks the dependencies again
-	$(BIN)/uv pip compile -q --no-emit-index-url --no-header --generate-hashes --all-extras pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-emit-index-url --no-header --generate-hashes --extra agent --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --no-emit-index-url --no-header --generate-hashes --extra agent pyproject.toml -o requirements.lock -c requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-emit-index-url --no-header --generate-hashes --extra bench pyproject.toml -o requirements-bench.lock -c requirements-dev.lock

@@ -12,5 +12,5 @@ if command -v kind >/dev/null && timeout 10 docker info >/dev/null 2>&1; then
   kind delete cluster --name "$CLUSTER"
 fi
 "$repository/tests/kind/engine.sh" down
-rm -rf "$KUBECONFIG" /tmp/batchai-azure-files
+rm -rf "$KUBECONFIG" /tmp/batchai-azure-files /tmp/batchai-audit
 say "the cluster is gone; what was built stays in $BATCHAI_CACHE (remove that folder to start from nothing)"

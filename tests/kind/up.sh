@@ -21,7 +21,8 @@ main() {
   local image started=$SECONDS
   image=$("$here/node-image.sh")
   say "making the kind cluster '$CLUSTER'"
-  mkdir -p /tmp/batchai-azure-files
+  mkdir -p /tmp/batchai-azure-files /tmp/batchai-audit
+  cp "$here/audit-policy.yaml" /tmp/batchai-audit/
   kind create cluster --name "$CLUSTER" --config "$repository/kind-config.yaml" ${image:+--image "$image"} --wait 120s >&2 ||
     fail "kind could not make the cluster; 'make cluster-down' cleans up, 'docker ps' and 'docker logs' tell more"
   command -v kubectl >/dev/null || fail "missing: kubectl (kubernetes.io/docs/tasks/tools)"
