@@ -36,7 +36,7 @@ class Settings:
     clusters_per_namespace: int | None = None
     health_port: int = 8080
     metrics_port: int = 8081
-    workers: int = 16
+    workers: int = 32
     resync_seconds: float = 600.0
     log_format: str = "text"
 

@@ -81,13 +81,17 @@ async def burst(world: World) -> Row:
     async with _bare(world) as seen:
         floor, floor_latencies = await _jobs_then_pods(world, seen, count, nodes)
     async with _operated(world, count) as seen:
+        before = await world.operator()
         posted = await all_at_once([job(name) for name in _names("job", count)], by_operator(world))
         await until(lambda: seen.have_pods(posted), f"{count} pods", 300)
+        await _settled(seen)
+        after = await world.operator()
         found = seen.latencies(posted)
         seconds = max(seen.pods[name][0] for name in posted) - min(posted.values())
     figures = [
         Figure("burst.seconds", seconds, "s", floor),
         Figure("burst.rate", count / seconds, "Jobs/s"),
+        Figure("burst.cpu", 1000 * (after.cpu - before.cpu) / count, "ms per Job"),
     ]
     return Row(figures, {"burst": found, "burst floor": floor_latencies})
 

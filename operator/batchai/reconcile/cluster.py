@@ -138,9 +138,8 @@ class ClusterReconciler:
         models = self._models.setdefault(f"{metadata.namespace}/{metadata.name}", JobModels())
         items = (
             item
-            for item in self._context.objects.list("Job", metadata.namespace)
-            if item["spec"]["cluster"] == metadata.name
-            and item.get("status", {}).get("executionState") not in TERMINAL_STATES
+            for item in self._context.objects.children("Job", "cluster", metadata.namespace, metadata.name)
+            if item.get("status", {}).get("executionState") not in TERMINAL_STATES
         )
         return {job.metadata.name: job for job in models.read(items)}
 
@@ -174,6 +173,7 @@ class ClusterReconciler:
             raw = self._context.objects.get("Job", job.metadata.namespace, name)
             if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
                 await write_status(self._context, JOBS, raw, status)
+                self._context.queue.add(Key("Job", job.metadata.namespace, name))
 
 
 def _expendable(jobs: Iterable[Job]) -> list[str]:

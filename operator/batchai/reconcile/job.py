@@ -3,8 +3,7 @@
 The Cluster's reconciler gives nodes to queued jobs; from then on the job is looked after here.
 """
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from secrets import token_bytes
 from typing import Any
 
@@ -20,7 +19,7 @@ from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, 
 from batchai.plan.vaults import provider_classes
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
-from batchai.reconcile.writes import adopted, gone_is_fine, write_status
+from batchai.reconcile.writes import adopted, gone_is_fine, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
@@ -160,7 +159,7 @@ class JobReconciler:
                 await self._create_provider_classes(vaults)
             if len(planned) > 1 and not pods:
                 await self._create_surroundings(job, identity, spec)
-            await _all(self._create_pod(pod) for index, pod in enumerate(planned) if index not in pods)
+            await together(self._create_pod(pod) for index, pod in enumerate(planned) if index not in pods)
         except DependencyNotReady as missing:
             return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         except KubeApiError as error:
@@ -240,17 +239,17 @@ class JobReconciler:
     async def _finish(self, pods: Iterable[Object]) -> None:
         """The job has ended: pods that ended stay for their logs, the others go."""
         left = list(pods)
-        await _all(self._release(pod) for pod in left if ended(pod))
+        await together(self._release(pod) for pod in left if ended(pod))
         await self._remove(pod for pod in left if not ended(pod))
 
     async def _remove(self, pods: Iterable[Object]) -> None:
         """Deletes pods and gives up their results."""
         left = list(pods)
         await self._delete(left)
-        await _all(self._release(pod) for pod in left)
+        await together(self._release(pod) for pod in left)
 
     async def _delete(self, pods: Iterable[Object]) -> None:
-        await _all(
+        await together(
             gone_is_fine(
                 self._context.api.delete(PODS, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
             )
@@ -287,11 +286,3 @@ class JobReconciler:
     def _stored_identity(job: Job) -> JobIdentity:
         assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - accepted jobs have it
         return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
-
-
-async def _all(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Requests at once, as many as the client lets through; all end before the first of their errors is raised."""
-    answers = await asyncio.gather(*requests, return_exceptions=True)
-    for error in answers:
-        if error is not None:
-            raise error

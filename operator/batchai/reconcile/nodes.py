@@ -3,8 +3,7 @@
 A claim names the node's resourceVersion, so two Clusters never own one node.
 """
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from batchai.plan.placeholders import KEPT, placeholder
 from batchai.plan.setup import SetupImages, path_suffix, setup_fingerprint, setup_pod
 from batchai.reconcile.context import Context
 from batchai.reconcile.slim import slim_node
-from batchai.reconcile.writes import gone_is_fine
+from batchai.reconcile.writes import gone_is_fine, together
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import NodeView
 from batchai.status.cluster import NodeProblem
@@ -51,13 +50,13 @@ class NodeKeeper:
         namespace, name = owner
         taint = {"key": names.TAINT_CLUSTER, "value": name, "effect": "NoSchedule"}
         labels = {names.LABEL_CLUSTER: name, names.LABEL_CLUSTER_NAMESPACE: namespace}
-        await _all(self._change(node, labels, KEPT, [taint]) for node in nodes)
+        await together(self._change(node, labels, KEPT, [taint]) for node in nodes)
 
     async def release(self, nodes: Sequence[str]) -> None:
         """Takes back everything that a claim wrote on nodes."""
         labels = {names.LABEL_CLUSTER: None, names.LABEL_CLUSTER_NAMESPACE: None}
         annotations = dict.fromkeys((*KEPT, names.ANNOTATION_PREPARED))
-        await _all(self._change(node, labels, annotations, []) for node in nodes)
+        await together(self._change(node, labels, annotations, []) for node in nodes)
 
     async def prepare(self, cluster: Cluster, raw: Object, nodes: Iterable[NodeView]) -> Readiness:
         """Brings the Cluster's setup forward on its nodes; busy ones are not among `nodes`."""
@@ -100,7 +99,7 @@ class NodeKeeper:
             if placeholder_name(metadata.name, metadata.uid, index) not in taken
         )
         image = self._context.settings.placeholder_image
-        await _all(
+        await together(
             self._create(placeholder(cluster, index, image))
             for _, index in zip(range(count - len(kept)), free, strict=False)
         )
@@ -201,11 +200,3 @@ def _unschedulable(pod: Object) -> str:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return str(condition.get("message", ""))
     return ""
-
-
-async def _all(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All requests at the same time; the first error after the last answer."""
-    results = await asyncio.gather(*requests, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result

@@ -1,6 +1,7 @@
 """Writes that all reconcilers share: one status patch per pass, and what a parent means for its child."""
 
-from collections.abc import Coroutine
+import asyncio
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from batchai.api import names
@@ -11,7 +12,7 @@ from batchai.kube.store import Object
 from batchai.plan.diff import merge_patch
 from batchai.plan.naming import azure_name
 from batchai.reconcile import routing
-from batchai.reconcile.context import Context
+from batchai.reconcile.context import Context, Key
 
 
 async def write_status(context: Context, resource: Resource, raw: Object, status: Model) -> bool:
@@ -39,9 +40,12 @@ async def _patch(
         resource, metadata["name"], body, namespace=metadata["namespace"], subresource=subresource
     )
     context.objects.put(raw["kind"], answer)
-    # The watch will bring the same version, which is no news then: what it concerns must be told now.
+    # The watch will bring the same version, which is no news then: what it concerns must be told now. The object
+    # itself is what its reconciler made it; whoever else writes it says so.
+    own = Key(raw["kind"], metadata["namespace"], metadata["name"])
     for key in routing.of_object(raw["kind"], raw, answer, context.objects):
-        context.queue.add(key)
+        if key != own:
+            context.queue.add(key)
 
 
 async def adopted(context: Context, resource: Resource, raw: Object, parent: Object) -> Object:
@@ -74,6 +78,13 @@ async def gone_is_fine(request: Coroutine[Any, Any, Any]) -> None:
     except KubeApiError as error:
         if not error.not_found and error.status != 409:
             raise
+
+
+async def together(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Requests at once, as many as the client lets through; all end before the first of their errors is raised."""
+    for error in await asyncio.gather(*requests, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 def _inherited(parent: Object) -> dict[str, str]:
