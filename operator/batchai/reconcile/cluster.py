@@ -11,6 +11,7 @@ from batchai.api.cluster import Cluster, ClusterStatus
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.kube.client import CLUSTERS, JOBS
 from batchai.kube.store import Object
+from batchai.reconcile.admission import admitted
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.jobqueue import JobQueue, Nodes, is_queued
 from batchai.reconcile.models import JobModels
@@ -141,7 +142,8 @@ class ClusterReconciler:
             for item in self._context.objects.children("Job", "cluster", metadata.namespace, metadata.name)
             if item.get("status", {}).get("executionState") not in TERMINAL_STATES
         )
-        return {job.metadata.name: job for job in models.read(items)}
+        now = self._context.clock()
+        return {job.metadata.name: admitted(job, self._context.subscription, now) for job in models.read(items)}
 
     def _candidates(self, key: Key, cluster: Cluster) -> Iterator[NodeView]:
         """The nodes that fit, and those that did when they were claimed."""

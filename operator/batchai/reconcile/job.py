@@ -17,6 +17,7 @@ from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, needs_shared_claim
 from batchai.plan.vaults import provider_classes
+from batchai.reconcile.admission import admitted
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.writes import adopted, gone_is_fine, together, write_status
@@ -71,20 +72,20 @@ class JobReconciler:
         if context.objects.get("Experiment", namespace, job.spec.experiment) is None:
             await self._wait_for(raw, job, "Experiment", job.spec.experiment)
             return
-        if job.status.job_output_directory_path_segment is None:
-            accepted = life.accepted(job, self._identity(raw), job.spec.tool_type, now)
-            await write_status(context, JOBS, raw, accepted)
-            raw = context.objects.get("Job", namespace, job.metadata.name) or raw
-            job = Job.model_validate(raw)
+        job = admitted(job, context.subscription, now)
         try:
             check(job, self._stored_identity(job), context.settings.vault_identity)
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             await write_status(context, JOBS, raw, life.failed(job, problem, now))
             return
-        if context.objects.get("Cluster", namespace, job.spec.cluster) is None:
+        cluster = context.objects.get("Cluster", namespace, job.spec.cluster)
+        if cluster is None:
             await self._wait_for(raw, job, "Cluster", job.spec.cluster)
             return
+        if cluster.get("status", {}).get("provisioningState") != "succeeded":
+            # Its queue does not move yet, and says nothing.
+            await write_status(context, JOBS, raw, job.status)
         context.queue.add(Key("Cluster", namespace, job.spec.cluster))
 
     async def _wait_for(self, raw: Object, job: Job, kind: str, name: str) -> None:
@@ -270,19 +271,7 @@ class JobReconciler:
     async def _patch_pod(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
         self._context.pods.put(slim_pod(await self._context.api.patch(PODS, name, body, namespace=namespace)))
 
-    def _identity(self, raw: Object) -> JobIdentity:
-        metadata = raw["metadata"]
-        labels = metadata["labels"]
-        return JobIdentity(
-            subscription=self._context.subscription,
-            resource_group=metadata["namespace"],
-            workspace=labels[names.LABEL_WORKSPACE],
-            experiment=labels[names.LABEL_EXPERIMENT],
-            job=labels[names.LABEL_NAME],
-            uid=metadata["uid"],
-        )
-
     @staticmethod
     def _stored_identity(job: Job) -> JobIdentity:
-        assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - accepted jobs have it
+        assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - admitted jobs have it
         return JobIdentity.of_segment(job.status.job_output_directory_path_segment)

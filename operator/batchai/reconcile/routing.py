@@ -38,13 +38,13 @@ def of_object(kind: str, before: Object | None, after: Object | None, objects: O
 
 
 def _in_queue(job: Object | None) -> tuple[Any, ...] | None:
-    """What a Cluster's queue sees of a job: whether it takes part, and which attempt holds which nodes."""
+    """What a Cluster's queue sees of a job: whether it takes part, and which attempt holds nodes."""
     if job is None:
         return None
     status = job.get("status", {})
     return (
         status.get("executionState"),
-        status.get("jobOutputDirectoryPathSegment"),
+        bool(job["metadata"].get("ownerReferences")),
         status.get("attempt"),
         job["spec"].get("terminate", False),
         "deletionTimestamp" in job["metadata"],
