@@ -25,6 +25,7 @@ main() {
   cp "$here/audit-policy.yaml" /tmp/batchai-audit/
   kind create cluster --name "$CLUSTER" --config "$repository/kind-config.yaml" ${image:+--image "$image"} --wait 120s >&2 ||
     fail "kind could not make the cluster; 'make cluster-down' cleans up, 'docker ps' and 'docker logs' tell more"
+  stamp cluster "$(configuration)"
   command -v kubectl >/dev/null || fail "missing: kubectl (kubernetes.io/docs/tasks/tools)"
   wait_for 120 "all nodes' readiness" ready
   say "the cluster is up after $((SECONDS - started)) s"
@@ -36,7 +37,11 @@ install_kind() {
   GOBIN=$BATCHAI_CACHE/bin go install "sigs.k8s.io/kind@$KIND"
 }
 
+# A cluster that was made from another configuration is made anew.
+configuration() { hash_of kind-config.yaml tests/kind/audit-policy.yaml; }
+
 healthy() {
+  stamped cluster "$(configuration)" || return 1
   kind get clusters 2>/dev/null | grep -qx "$CLUSTER" || return 1
   kind export kubeconfig --name "$CLUSTER" >/dev/null 2>&1 || return 1
   local deadline=$((SECONDS + 20))
