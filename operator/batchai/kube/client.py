@@ -185,7 +185,7 @@ class KubeClient:
                     if event["type"] == "ERROR":
                         raise _status_error(event["object"].get("code", 0), event["object"])
                     yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
             raise KubeApiError(0, "ConnectionLost", f"watch of {resource.plural}: {error}") from error
 
     async def create(
@@ -261,7 +261,7 @@ class KubeClient:
                     await _raise_for(response)
                     answer: Object = await response.json()
                     return answer
-            except (aiohttp.ClientError, TimeoutError) as error:
+            except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
                 raise KubeApiError(0, "ConnectionLost", f"{call.method} {call.path}: {error}") from error
             except KubeApiError as error:
                 if error.retry_after is None or attempt == _TRIES:
