@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.crashes import Fault, Plan, Proxy, operator
-from tests.e2e.jobs import Cluster, Space, Storage
+from tests.e2e.crashes import NAME, Fault, Plan, Proxy, operator
+from tests.e2e.jobs import OPERATOR, Cluster, Space, Storage
 
 JOB = "life"
 LINES = "$AZ_BATCHAI_OUTPUT_MODEL/lines"
@@ -21,6 +21,10 @@ HISTORY = {"Started", "Running"}
 def space(cluster: Cluster, storage: Storage) -> Iterator[Space]:
     space = Space(cluster, storage, f"e2e-{uuid.uuid4().hex[:8]}")
     space.make(nodes=2)
+    space.wait_until(
+        lambda: space.cluster.get("bcluster", "nc6", space.namespace).get("status", {}).get("currentNodeCount") == 2,
+        "the cluster has its nodes",
+    )
     yield space
     space.remove()
 
@@ -44,6 +48,13 @@ def _no_operator_in_the_cluster(space: Space) -> Iterator[None]:
 async def test_a_fault_at_any_write_changes_nothing(space: Space, tmp_path: Path, nodes: int, fault: Fault) -> None:
     async with operator(space.cluster, tmp_path) as proxy:
         await asyncio.to_thread(_fail_everywhere, space, proxy, nodes, fault)
+
+
+async def test_an_orderly_end_gives_the_lease_back(space: Space, tmp_path: Path) -> None:
+    async with operator(space.cluster, tmp_path):
+        await asyncio.to_thread(_live, space, 1, _objects(space))
+        assert space.cluster.get("lease", NAME, OPERATOR)["spec"]["holderIdentity"] == "local"
+    assert space.cluster.get("lease", NAME, OPERATOR)["spec"]["holderIdentity"] == ""
 
 
 def _fail_everywhere(space: Space, proxy: Proxy, nodes: int, fault: Fault) -> None:
@@ -70,9 +81,10 @@ def _live(space: Space, nodes: int, before: set[str]) -> dict[str, Any]:
     job = space.finished(JOB)
     space.wait_until(lambda: _settled(space), "the pods are released, and the nodes idle")
     uid = job["metadata"]["uid"]
+    peers = {f"pod/{JOB}-1-{index}" for index in range(1, nodes)}  # they stay only if they end before the master
     end = {
         "status": _lasting(space.job(JOB)["status"], uid),
-        "objects": {name.replace(uid, "UID") for name in _objects(space) - before},
+        "objects": {name.replace(uid[:8], "UID") for name in _objects(space) - before - peers},
         "lines": space.read_output(JOB, "outputs/lines").decode().split(),
     }
     assert end["status"]["executionState"] == "succeeded", json.dumps(job["status"], indent=1)
