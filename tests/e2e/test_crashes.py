@@ -35,6 +35,7 @@ def _no_operator_in_the_cluster(space: Space) -> Iterator[None]:
         yield
 
 
+@pytest.mark.crashes
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("nodes", "fault"),
