@@ -53,7 +53,8 @@ class Cli:
 
     def start(self, words: str, *more: str, **options: Any) -> subprocess.Popen[bytes]:
         """Starts a command; only its first argument comes apart at spaces."""
-        command = [sys.executable, "-m", "batchai.cli", *words.split(), *more]
+        # Where tests run in the background Ctrl-C is ignored, and children inherit that.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "batchai.cli", *words.split(), *more]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(command, env=self.environ, **{**pipes, **options})
 
