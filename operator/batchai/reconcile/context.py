@@ -26,7 +26,8 @@ class Context:
 
     mount_failures: pod UID → message of the kubelet's last FailedMount event; subscription: the UID of the
     kube-system namespace, which takes the place of the service's subscription id; written: told of each status
-    that was written, with the object as it was, its status before, and after; it neither fails nor waits.
+    that was written, with the object as it was, its status before, and after; created: of each pod that was made for
+    a job, with the job; neither fails or waits.
     """
 
     api: KubeApi
@@ -39,6 +40,7 @@ class Context:
     clock: Callable[[], datetime]
     subscription: str
     written: Callable[[Object, Model, Model], None] = lambda *_: None
+    created: Callable[[Object, Object], None] = lambda *_: None
 
 
 class Reconciler(Protocol):

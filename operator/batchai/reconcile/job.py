@@ -160,7 +160,7 @@ class JobReconciler:
                 await self._create_provider_classes(vaults)
             if len(planned) > 1 and not pods:
                 await self._create_surroundings(job, identity, spec)
-            await together(self._create_pod(pod) for index, pod in enumerate(planned) if index not in pods)
+            await together(self._create_pod(job, pod) for index, pod in enumerate(planned) if index not in pods)
         except DependencyNotReady as missing:
             return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         except KubeApiError as error:
@@ -197,9 +197,13 @@ class JobReconciler:
             if not error.already_exists:
                 raise
 
-    async def _create_pod(self, pod: dict[str, Any]) -> None:
+    async def _create_pod(self, job: Job, pod: dict[str, Any]) -> None:
+        created = await self._create(PODS, pod)
         # Kept at once: a pass that came before the watch's news would create it again.
-        self._context.pods.put(slim_pod(await self._create(PODS, pod)))
+        self._context.pods.put(slim_pod(created))
+        raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
+        if raw is not None:
+            self._context.created(created, raw)
 
     async def _create(self, resource: Resource, body: dict[str, Any]) -> Object:
         """The object, which may have been there."""

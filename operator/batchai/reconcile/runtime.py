@@ -116,6 +116,7 @@ class Runtime:
             clock=_utc,
             subscription=system["metadata"]["uid"],
             written=self._news.status_written,
+            created=self._news.pod_created,
         )
         return {
             "Workspace": group.WorkspaceReconciler(context),
@@ -186,12 +187,6 @@ class Runtime:
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
         if after is None and before is not None:
             self._failures.pop(before["metadata"]["uid"], None)
-        if before is None and after is not None:
-            metadata = after["metadata"]
-            # Unknown while the pods of an operator before this one are listed: those are no news.
-            job = self._objects.get("Job", metadata["namespace"], metadata["labels"].get(names.LABEL_JOB, ""))
-            if job is not None:
-                self._news.pod_created(after, job)
         self._add(routing.of_pod(before, after))
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:
