@@ -107,7 +107,7 @@ def digits(space: Space, mnist: Path) -> str:
 
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.toolkits)])
 def test_cntk_trains_on_mnist_in_parallel_over_two_nodes(space: Space, digits: str, count: int) -> None:
-    name = f"cntk-{count}"
+    name = f"mnist-{count}"
     arguments = f"{digits} $AZ_BATCHAI_OUTPUT_MODEL"
     job = space.run(
         name,
