@@ -158,7 +158,7 @@ def waiting(cluster: Cluster) -> Iterator[str]:
             pod["metadata"]["name"]
             for pod in operators(cluster)
             if pod["metadata"]["name"] != active(cluster)
-            and "running" in pod["status"]["containerStatuses"][0]["state"]
+            and any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
         ]
 
     try:
