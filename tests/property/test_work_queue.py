@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchai.reconcile.queue import WorkQueue
+from batchai.reconcile.queue import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, WorkQueue
 
 keys = st.sampled_from(["a", "b", "c"])
 
@@ -45,7 +45,7 @@ async def _exercise(demands: list[tuple[str, str, int]]) -> None:
             queue.retry(key)
         for _ in range(pause):
             await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while seen != asked:
             await asyncio.sleep(0.001)
     for worker in workers:
@@ -54,21 +54,25 @@ async def _exercise(demands: list[tuple[str, str, int]]) -> None:
     await asyncio.gather(*workers, return_exceptions=True)
 
 
-def test_failures_wait_longer_and_success_forgets() -> None:
-    async def exercise() -> list[float]:
-        queue: WorkQueue[str] = WorkQueue(lambda: 0.1)
-        loop = asyncio.get_running_loop()
-        waits = []
-        for forget in (False, False, True, False):
-            began = loop.time()
-            queue.retry("a")
-            key = await queue.get()
-            waits.append(loop.time() - began)
-            queue.done(key)
-            if forget:
-                queue.forget(key)
-        return waits
+class _Delays(WorkQueue[str]):
+    """Notes after how long keys are to be worked on, instead of waiting for it."""
 
-    first, second, third, again = asyncio.run(exercise())
-    assert first < second < third
-    assert again < second
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.5)
+        self.delays: list[float] = []
+
+    def add_after(self, key: str, seconds: float) -> None:
+        self.delays.append(seconds)
+
+
+def test_failures_wait_longer_up_to_a_limit_and_success_forgets() -> None:
+    queue = _Delays()
+    for _ in range(20):
+        queue.retry("a")
+    queue.retry("b")
+    queue.forget("a")
+    queue.retry("a")
+    delays = queue.delays
+    assert delays[:3] == [FIRST_RETRY_SECONDS * 0.5, FIRST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2]
+    assert delays[19] == LONGEST_RETRY_SECONDS * 0.5
+    assert delays[20:] == delays[:1] * 2
