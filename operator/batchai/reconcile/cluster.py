@@ -4,7 +4,7 @@ One key has one worker at a time, so two jobs of a cluster never get the same no
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from batchai.api.cluster import Cluster, ClusterStatus
@@ -13,8 +13,8 @@ from batchai.kube.client import CLUSTERS, JOBS
 from batchai.kube.store import Object
 from batchai.reconcile.admission import admitted
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.jobqueue import JobQueue, Nodes, is_queued
-from batchai.reconcile.models import JobModels
+from batchai.reconcile.jobqueue import JobQueue, Nodes, Waiter, waiter
+from batchai.reconcile.models import Versions
 from batchai.reconcile.nodes import NodeKeeper, Readiness
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule import ledger, scaling
@@ -38,6 +38,15 @@ class _Node:
     job: str | None
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """What a Cluster's passes read of jobs and nodes, of each version once; version: UID and generation."""
+
+    version: tuple[str, int]
+    jobs: Versions[Job | Waiter | None]
+    nodes: Versions[NodeView | None]
+
+
 class ClusterReconciler:
     """Reconciles keys of kind Cluster."""
 
@@ -45,7 +54,7 @@ class ClusterReconciler:
         self._context = context
         self._keeper = NodeKeeper(context)
         self._queue = JobQueue(context)
-        self._models: dict[str, JobModels] = {}
+        self._memories: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over a cluster and its queue; seconds until the next look, or None."""
@@ -69,14 +78,14 @@ class ClusterReconciler:
 
     async def _pass(self, key: Key, raw: Object, cluster: Cluster) -> float | None:
         context, now = self._context, self._context.clock()
-        jobs = self._unfinished(cluster)
+        memory = self._memory(key, cluster)
+        jobs, queue = self._unfinished(key, memory)
         held = ledger.holders(jobs.values(), context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
-        queue = {name: job for name, job in jobs.items() if is_queued(job)}
-        views = list(self._candidates(key, cluster))
+        views = self._candidates(memory)
         own = [node for node in views if node.owner == key[1:]]
         target = scaling.target(
             cluster,
-            demand=len(held) + sum(job.spec.node_count for job in queue.values()),
+            demand=len(held) + sum(waiter.entry.node_count for waiter in queue),
             own=sum(node.going is None for node in own),
             now=now,
         )
@@ -84,26 +93,31 @@ class ClusterReconciler:
         await self._keeper.claim(key[1:], change.claim)
         await self._keeper.release(change.release)
         await self._stop_jobs(cluster, jobs, held, [node for node in own if node.name in change.leaving])
-        mine = [node for node in self._candidates(key, cluster) if node.owner == key[1:]]
+        mine = [node for node in self._candidates(memory) if node.owner == key[1:]]
         readiness = await self._keeper.prepare(cluster, raw, (node for node in mine if node.name not in held))
         nodes = [_node(view, held.get(view.name), change, readiness) for view in mine]
         counts = count(node.state for node in nodes)
         missing = target.nodes - sum(node.view.going is None for node in nodes)
         provider = await self._keeper.request(cluster, max(0, missing))
+        # A former attempt that has not ended yet on a node that answers: two at a time would meet in its files.
+        stopping = {node.job for node in nodes if node.view.ready}
+        able = (waiter for waiter in queue if waiter.entry.name not in stopping)
+        advance = await self._queue.advance(cluster, able, _for_queue(cluster, nodes, counts, target.nodes, now))
+        # Written last: pods do not wait for it, and a node that goes from job to job costs no write.
+        given = sum(map(len, advance.started.values()))
+        counts = replace(counts, idle=counts.idle - given, running=counts.running + given)
         seen = shape.Observation(
             counts,
             target,
             resizing=bool(change.leaving),
             problems=list(_problems(nodes, readiness)),
             provider=provider,
-            started=bool(held),
+            started=bool(held or given),
             log_suffix=readiness.log_suffix,
         )
         await write_status(context, CLUSTERS, raw, shape.observed(cluster, seen, now))
-        able = {name: job for name, job in queue.items() if not _still_stops(name, nodes)}
-        again = await self._queue.advance(cluster, able, _for_queue(cluster, nodes, counts, target.nodes, now))
         self._wake_jobs(key, nodes)
-        waits = [again, target.look_again.total_seconds() if target.look_again else None]
+        waits = [advance.look_again, target.look_again.total_seconds() if target.look_again else None]
         if shape.expects_nodes(cluster, counts, target.nodes, now):
             waits.append(shape.patience_left(cluster, now).total_seconds())
         return min((wait for wait in waits if wait is not None), default=None)
@@ -116,7 +130,7 @@ class ClusterReconciler:
 
     async def _abandon(self, key: Key) -> None:
         """The Cluster goes: its nodes are given back, those that still run a job when it has ended."""
-        self._models.pop(f"{key.namespace}/{key.name}", None)
+        self._memories.pop(key, None)
         held = ledger.holders((), self._context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
         own = (node.name for node in map(view, self._context.nodes.items()) if node.owner == key[1:])
         await self._keeper.release([name for name in own if name not in held])
@@ -134,24 +148,34 @@ class ClusterReconciler:
             return None
         return shape.over_quota(cluster, limit=limit, used=len(used), now=self._context.clock())
 
-    def _unfinished(self, cluster: Cluster) -> dict[str, Job]:
-        metadata = cluster.metadata
-        models = self._models.setdefault(f"{metadata.namespace}/{metadata.name}", JobModels())
-        items = (
-            item
-            for item in self._context.objects.children("Job", "cluster", metadata.namespace, metadata.name)
-            if item.get("status", {}).get("executionState") not in TERMINAL_STATES
-        )
-        now = self._context.clock()
-        return {job.metadata.name: admitted(job, self._context.subscription, now) for job in models.read(items)}
+    def _memory(self, key: Key, cluster: Cluster) -> _Memory:
+        known = self._memories.get(key)
+        version = (cluster.metadata.uid, cluster.metadata.generation)
+        if known is None or known.version != version:
+            known = self._memories[key] = _Memory(
+                version, Versions(self._place), Versions(lambda node: _candidate(node, key, cluster))
+            )
+        return known
 
-    def _candidates(self, key: Key, cluster: Cluster) -> Iterator[NodeView]:
+    def _place(self, raw: Object) -> Job | Waiter | None:
+        """A job that holds nodes, or one that waits for them, or None."""
+        job = admitted(self._context.models.of(raw), self._context.subscription, self._context.clock())
+        return job if job.status.execution_state in ledger.HOLDING_STATES else waiter(job)
+
+    def _unfinished(self, key: Key, memory: _Memory) -> tuple[dict[str, Job], list[Waiter]]:
+        """The jobs that hold nodes, by name, and those that wait."""
+        items = self._context.objects.children("Job", "cluster", key.namespace, key.name)
+        places = memory.jobs.read(
+            item for item in items if item.get("status", {}).get("executionState") not in TERMINAL_STATES
+        )
+        return (
+            {place.metadata.name: place for place in places if isinstance(place, Job)},
+            [place for place in places if isinstance(place, Waiter)],
+        )
+
+    def _candidates(self, memory: _Memory) -> list[NodeView]:
         """The nodes that fit, and those that did when they were claimed."""
-        tolerations = cluster.spec.tolerations or ()
-        for item in self._context.nodes.items():
-            found = view(item, tolerations)
-            if found.owner == key[1:] or fits(item, cluster.spec):
-                yield found
+        return [node for node in memory.nodes.read(self._context.nodes.items()) if node is not None]
 
     async def _stop_jobs(
         self, cluster: Cluster, jobs: Mapping[str, Job], held: Mapping[str, str], leaving: Sequence[NodeView]
@@ -176,6 +200,11 @@ class ClusterReconciler:
             if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
                 await write_status(self._context, JOBS, raw, status)
                 self._context.queue.add(Key("Job", job.metadata.namespace, name))
+
+
+def _candidate(node: Object, key: Key, cluster: Cluster) -> NodeView | None:
+    found = view(node, cluster.spec.tolerations or ())
+    return found if found.owner == key[1:] or fits(node, cluster.spec) else None
 
 
 def _expendable(jobs: Iterable[Job]) -> list[str]:
@@ -207,11 +236,6 @@ def _problems(nodes: Sequence[_Node], readiness: Readiness) -> Iterator[shape.No
             yield shape.NodeProblem(node.view.name, "NodeUnusable", node.view.problem)
         elif node.view.name in readiness.problems:
             yield readiness.problems[node.view.name]
-
-
-def _still_stops(job: str, nodes: Sequence[_Node]) -> bool:
-    """A former attempt of the job has not ended yet on a node that answers: two at a time would meet in its files."""
-    return any(node.job == job and node.view.ready for node in nodes)
 
 
 def _for_queue(cluster: Cluster, nodes: Sequence[_Node], counts: NodeCounts, target: int, now: datetime) -> Nodes:

@@ -1,13 +1,14 @@
 """What every reconciler is given: the API, what is known of the cluster, the queue, the clock."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from batchai.api.base import Model
 from batchai.kube.client import KubeApi
 from batchai.kube.store import Object, ObjectStore, Store
+from batchai.reconcile.models import JobModels
 from batchai.reconcile.queue import WorkQueue
 from batchai.settings import Settings
 
@@ -27,7 +28,7 @@ class Context:
     mount_failures: pod UID → message of the kubelet's last FailedMount event; subscription: the UID of the
     kube-system namespace, which takes the place of the service's subscription id; written: told of each status
     that was written, with the object as it was, its status before, and after; created: of each pod that was made for
-    a job, with the job; neither fails or waits.
+    a job, with the job; neither fails or waits; models: of Jobs, shared.
     """
 
     api: KubeApi
@@ -41,6 +42,7 @@ class Context:
     subscription: str
     written: Callable[[Object, Model, Model], None] = lambda *_: None
     created: Callable[[Object, Object], None] = lambda *_: None
+    models: JobModels = field(default_factory=JobModels)
 
 
 class Reconciler(Protocol):

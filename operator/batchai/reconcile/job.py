@@ -52,10 +52,10 @@ class JobReconciler:
         experiment = context.objects.get("Experiment", key.namespace, raw["spec"]["experiment"])
         if experiment is not None:
             raw = await adopted(context, JOBS, raw, experiment)
-        job = Job.model_validate(raw)
-        if life.is_terminal(job):
+        if raw.get("status", {}).get("executionState") in TERMINAL_STATES:
             await self._finish(own)
             return None
+        job = context.models.of(raw)
         if job.status.execution_state in {"running", "terminating"}:
             return await self._run(raw, job, own)
         await self._remove(own)
@@ -98,7 +98,7 @@ class JobReconciler:
         if job.spec.terminate and job.status.execution_state == "running":
             await write_status(context, JOBS, raw, life.terminating(job, now))
             raw = context.objects.get("Job", job.metadata.namespace, job.metadata.name) or raw
-            job = Job.model_validate(raw)
+            job = context.models.of(raw)
         current = str(job.status.attempt)
         pods = {
             int(pod["metadata"]["labels"][names.LABEL_INDEX]): pod

@@ -1,18 +1,17 @@
 """Hands a cluster's idle nodes to its queued jobs, and tells the others why they wait (Batch AI reference §7)."""
 
-import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchai.api.cluster import Cluster
-from batchai.api.job import Job, JobStatus, Waiting
+from batchai.api.job import Job, JobStatus
 from batchai.errors import KubeApiError
 from batchai.kube.client import JOBS
 from batchai.plan import secrets
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.presence import SecretPresence
-from batchai.reconcile.writes import write_status
+from batchai.reconcile.writes import together, write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
 from batchai.status import job as life
 
@@ -20,6 +19,8 @@ _SECRET_CHECK_SECONDS = 5.0
 """How often a missing Secret is looked for: the operator may not watch Secrets."""
 _REFRESH = timedelta(seconds=5)
 """How often jobs that wait are told about a queue that moves."""
+_TOLD_AT_ONCE = 256
+"""How many jobs are told in one pass: nodes that come free meanwhile wait for its end."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,27 @@ class Nodes:
     idle: Sequence[str]
     coming: Sequence[Collection[str]]
     supply: Supply
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """A job that waits, and what the queue sees of it.
+
+    rests_until: what a fault broke is often still broken; told: the position, reason and message that it shows.
+    """
+
+    job: Job
+    entry: QueuedJob
+    rests_until: datetime | None
+    told: tuple[int, str, str] | None
+
+
+@dataclass(frozen=True)
+class Advance:
+    """started: job name → its nodes; look_again: seconds until the next look without an event, or None."""
+
+    started: Mapping[str, Sequence[str]]
+    look_again: float | None
 
 
 class JobQueue:
@@ -54,73 +76,76 @@ class JobQueue:
                     raise
             self._unsure.discard(key)
 
-    async def advance(self, cluster: Cluster, jobs: Mapping[str, Job], nodes: Nodes) -> float | None:
-        """Starts the jobs that may start; seconds until the next look without an event, or None."""
+    async def advance(self, cluster: Cluster, jobs: Iterable[Waiter], nodes: Nodes) -> Advance:
+        """Starts the jobs that may start, and tells the others why they wait."""
         now = self._context.clock()
-        resting = {name: at for name, job in jobs.items() if (at := life.retry_at(job)) is not None and at > now}
-        candidates = {name: queued(job) for name, job in jobs.items() if name not in resting}
+        resting, candidates = [], {}
+        for job in jobs:
+            if job.rests_until is not None and job.rests_until > now:
+                resting.append(job.rests_until)
+            else:
+                candidates[job.entry.name] = job
+        queue = order(job.entry for job in candidates.values())
         missing: dict[str, str] = {}
-        decision = assign(list(candidates.values()), nodes.idle, nodes.coming)
-        while newly := await self._without_secrets(cluster, [jobs[name] for name in decision.started]):
+        decision = assign(queue, nodes.idle, nodes.coming)
+        while newly := await self._without_secrets(cluster, [candidates[name].job for name in decision.started]):
             missing |= newly
-            able = [entry for name, entry in candidates.items() if name not in missing]
-            decision = assign(able, nodes.idle, nodes.coming)
-        await self._start(jobs, decision.started)
-        waiting = order([entry for name, entry in candidates.items() if name not in decision.started])
-        supply = _after(nodes.supply, decision.started)
-        late = await self._tell(cluster, [jobs[entry.name] for entry in waiting], waiting, missing, supply)
-        pauses = [(at - now).total_seconds() for at in resting.values()]
+            decision = assign([entry for entry in queue if entry.name not in missing], nodes.idle, nodes.coming)
+        await self._start({name: (candidates[name].job, nodes) for name, nodes in decision.started.items()})
+        waiting = [candidates[entry.name] for entry in queue if entry.name not in decision.started]
+        late = await self._tell(cluster, waiting, missing, _after(nodes.supply, decision.started))
+        pauses = [(at - now).total_seconds() for at in resting]
         if missing:
             pauses.append(_SECRET_CHECK_SECONDS)
         if late is not None:
             pauses.append(late.total_seconds())
-        return min(pauses, default=None)
+        return Advance(decision.started, min(pauses, default=None))
 
-    async def _start(self, jobs: Mapping[str, Job], started: Mapping[str, Sequence[str]]) -> None:
+    async def _start(self, started: Mapping[str, tuple[Job, Sequence[str]]]) -> None:
         now = self._context.clock()
-        results = await asyncio.gather(
-            *(self._write(jobs[name], life.assigned(jobs[name], nodes, now)) for name, nodes in started.items()),
-            return_exceptions=True,
-        )
-        for name, result in zip(started, results, strict=True):
-            key = Key("Job", jobs[name].metadata.namespace, name)
-            if isinstance(result, KubeApiError) and result.status != 409:
+        await together(self._assign(job, life.assigned(job, nodes, now)) for job, nodes in started.values())
+
+    async def _assign(self, job: Job, status: JobStatus) -> None:
+        """Writes that a job has nodes; its pods need not wait for the other jobs' writes."""
+        key = Key("Job", job.metadata.namespace, job.metadata.name)
+        try:
+            await self._write(job, status)
+        except KubeApiError as error:
+            if error.status != 409:
                 self._unsure.add(key)
+            raise
+        finally:
             self._context.queue.add(key)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
 
     async def _tell(
-        self,
-        cluster: Cluster,
-        jobs: Sequence[Job],
-        waiting: Sequence[QueuedJob],
-        missing: Mapping[str, str],
-        supply: Supply,
+        self, cluster: Cluster, waiting: Sequence[Waiter], missing: Mapping[str, str], supply: Supply
     ) -> timedelta | None:
-        """Writes places and reasons that changed; how long to wait if it is too early to tell all of them."""
+        """Writes places and reasons that changed; after how long more is to be told."""
         now = self._context.clock()
         last = self._told.get(cluster.metadata.uid)
         early = last is not None and now - last < _REFRESH
         changes: list[tuple[Job, JobStatus]] = []
-        skipped = False
-        for position, (job, entry) in enumerate(zip(jobs, waiting, strict=True), start=1):
-            place = shown_position(position, job.status.queue_position)
+        skipped = cut = False
+        for position, waiter in enumerate(waiting, start=1):
+            entry, told = waiter.entry, waiter.told
+            place = shown_position(position, told[0] if told else None)
             if entry.name in missing:
                 reason, message = "SecretNotFound", missing[entry.name]
             else:
                 reason, message = waiting_message(entry, place, supply)
-            if job.status.queue_position == place and job.status.waiting == Waiting(reason=reason, message=message):
+            if told == (place, reason, message):
                 continue
-            news = job.status.queue_position is None or job.status.waiting is None or entry.name in missing
-            if early and not news:
+            if early and told is not None and entry.name not in missing:
                 skipped = True
                 continue
-            changes.append((job, life.waiting(job, reason, message, position=place, now=now)))
-        if changes and not early:
+            if cut := len(changes) == _TOLD_AT_ONCE:
+                break
+            changes.append((waiter.job, life.waiting(waiter.job, reason, message, position=place, now=now)))
+        if changes and not early and not cut:
             self._told[cluster.metadata.uid] = now
-        await asyncio.gather(*(self._write(job, status) for job, status in changes))
+        await together(self._write(job, status) for job, status in changes)
+        if cut:
+            return timedelta(0)
         return last + _REFRESH - now if skipped and last is not None else None
 
     async def _without_secrets(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, str]:
@@ -143,23 +168,27 @@ class JobQueue:
             await write_status(self._context, JOBS, raw, status)
 
 
-def is_queued(job: Job) -> bool:
-    """The job was accepted and waits for nodes only."""
-    return (
-        job.status.execution_state == "queued"
-        and job.status.job_output_directory_path_segment is not None
-        and not job.spec.terminate
-        and job.metadata.deletion_timestamp is None
+def waiter(job: Job) -> Waiter | None:
+    """The job as one that was accepted and waits for nodes only; None for any other."""
+    if (
+        job.status.execution_state != "queued"
+        or job.status.job_output_directory_path_segment is None
+        or job.spec.terminate
+        or job.metadata.deletion_timestamp is not None
+    ):
+        return None
+    metadata, spec = job.metadata, job.spec
+    assert metadata.creation_timestamp is not None  # noqa: S101 - the API server sets it
+    entry = QueuedJob(
+        metadata.name,
+        spec.scheduling_priority,
+        metadata.creation_timestamp,
+        spec.node_count,
+        life.avoided_nodes(job),
     )
-
-
-def queued(job: Job) -> QueuedJob:
-    """The job as the queue sees it."""
-    created = job.metadata.creation_timestamp
-    assert created is not None  # noqa: S101 - the API server sets it
-    return QueuedJob(
-        job.metadata.name, job.spec.scheduling_priority, created, job.spec.node_count, life.avoided_nodes(job)
-    )
+    shown, said = job.status.queue_position, job.status.waiting
+    told = (shown, said.reason, said.message) if shown is not None and said is not None else None
+    return Waiter(job, entry, life.retry_at(job), told)
 
 
 def _after(supply: Supply, started: Mapping[str, Sequence[str]]) -> Supply:

@@ -168,7 +168,8 @@ def membership(
     gone = [node for node in own if node.going is not None]
     kept = [node for node in own if node.going is None]
     free = sorted(node.name for node in candidates if node.owner is None and node.usable)
-    worst_first = sorted(kept, key=lambda node: _worth(node, held, expendable))
+    ranks = {name: index for index, name in enumerate(expendable)}
+    worst_first = sorted(kept, key=lambda node: _worth(node, held, ranks))
     broken = [node.name for node in worst_first if node.problem is not None and node.name not in held]
     surplus = [node.name for node in worst_first[: max(0, len(kept) - target)]]
     exchanged = [name for name in broken if name not in surplus][: min(len(free), max(0, target))]
@@ -183,13 +184,12 @@ def membership(
     )
 
 
-def _worth(node: NodeView, held: Mapping[str, str], expendable: Sequence[str]) -> tuple[int, int, str]:
+def _worth(node: NodeView, held: Mapping[str, str], ranks: Mapping[str, int]) -> tuple[int, int, str]:
     """What cannot run jobs goes first, then idle nodes, then those of the most expendable jobs."""
     job = held.get(node.name)
     if job is None:
         return (0 if node.problem is not None else 1 if not node.usable else 2, 0, node.name)
-    rank = {name: index for index, name in enumerate(expendable)}
-    return (3, rank.get(job, -1), node.name)
+    return (3, ranks.get(job, -1), node.name)
 
 
 def count(states: Iterable[str]) -> NodeCounts:

@@ -5,9 +5,11 @@ a reservation: a later one may pass it only on nodes that it will not need, in w
 (docs/scheduling.md). So it starts as early as if nobody had passed it, and every job comes to be the first.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from itertools import islice
 
 _PRIORITIES = {"high": 0, "normal": 1, "low": 2}
 _EXACT_POSITIONS = 10
@@ -27,6 +29,11 @@ class QueuedJob:
     node_count: int
     avoids: frozenset[str] = frozenset()
 
+    @cached_property
+    def rank(self) -> tuple[int, float, str]:
+        """Its place among others: priority, then time of creation, then name (times have whole seconds)."""
+        return _PRIORITIES[self.priority], self.created.timestamp(), self.name
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -44,24 +51,28 @@ class _Reservation:
     spare: int
 
 
-@dataclass
 class _Pool:
-    """The nodes while they are handed out. held: groups of nodes that will come back together."""
+    """The nodes while they are handed out.
 
-    free: list[str]
-    held: list[Collection[str]]
-    started: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    free: by name, in order; held: groups of nodes that will come back together; total: all of both.
+    """
+
+    def __init__(self, free: Sequence[str], held: Sequence[Collection[str]]) -> None:
+        self.free = dict.fromkeys(sorted(free))
+        self.held = list(held)
+        self.total = len(free) + sum(map(len, held))
+        self.started: dict[str, tuple[str, ...]] = {}
 
     def start(self, job: QueuedJob, nodes: Sequence[str]) -> None:
-        taken = set(nodes)
-        self.free = [node for node in self.free if node not in taken]
-        self.held.append(taken)
+        for node in nodes:
+            del self.free[node]
+        self.held.append(nodes)
         self.started[job.name] = tuple(nodes)
 
 
-def order(jobs: Sequence[QueuedJob]) -> list[QueuedJob]:
-    """The queue's order: priority, then time of creation, then name (times have whole seconds)."""
-    return sorted(jobs, key=lambda job: (_PRIORITIES[job.priority], job.created, job.name))
+def order(jobs: Iterable[QueuedJob]) -> list[QueuedJob]:
+    """The queue's order; nothing is done for jobs that are in it already."""
+    return sorted(jobs, key=lambda job: job.rank)
 
 
 def assign(jobs: Sequence[QueuedJob], idle: Sequence[str], coming: Sequence[Collection[str]] = ()) -> Decision:
@@ -71,7 +82,7 @@ def assign(jobs: Sequence[QueuedJob], idle: Sequence[str], coming: Sequence[Coll
     job, and each node that is still being made ready. A job that cannot start even when all of them are there has
     no reservation, since nobody knows what it waits for.
     """
-    pool = _Pool(sorted(idle), list(coming))
+    pool = _Pool(idle, coming)
     waiting: list[str] = []
     reservation: _Reservation | None = None
     queue = order(jobs)
@@ -91,17 +102,18 @@ def assign(jobs: Sequence[QueuedJob], idle: Sequence[str], coming: Sequence[Coll
 
 def _nodes_for(job: QueuedJob, pool: _Pool, reservation: _Reservation | None) -> list[str] | None:
     """The job's nodes, or None. Nodes that the reserved job avoids come first: they cost it nothing."""
-    suiting = [node for node in pool.free if node not in job.avoids] if job.avoids else pool.free
+    suiting: Collection[str] = [node for node in pool.free if node not in job.avoids] if job.avoids else pool.free
     if job.node_count > len(suiting):
         return None
-    if reservation is None:
-        return suiting[: job.node_count]
-    avoided = reservation.job.avoids
-    nodes = sorted(suiting, key=lambda node: node not in avoided)[: job.node_count]
-    cost = sum(node not in avoided for node in nodes)
-    if cost > reservation.spare:
-        return None
-    reservation.spare -= cost
+    avoided = reservation.job.avoids if reservation is not None else frozenset[str]()
+    if avoided:
+        suiting = sorted(suiting, key=lambda node: node not in avoided)
+    nodes = list(islice(suiting, job.node_count))
+    if reservation is not None:
+        cost = sum(node not in avoided for node in nodes)
+        if cost > reservation.spare:
+            return None
+        reservation.spare -= cost
     return nodes
 
 
@@ -110,6 +122,8 @@ def _spare(job: QueuedJob, pool: _Pool) -> int | None:
 
     Every set of groups whose nodes suffice may be the one that ends first: the smallest sum that suffices decides.
     """
+    if job.node_count > pool.total:
+        return None
     missing = job.node_count - sum(node not in job.avoids for node in pool.free)
     sums = 1
     for group in pool.held:
