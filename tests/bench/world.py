@@ -227,7 +227,7 @@ async def world() -> AsyncIterator[World]:
     place = World(connection)
     try:
         await place.clean()
-        async with _kwok():
+        async with kwok():
             try:
                 yield place
             finally:
@@ -237,7 +237,7 @@ async def world() -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def _kwok() -> AsyncIterator[None]:
+async def kwok() -> AsyncIterator[None]:
     """KWOK, which ends with this process however that ends."""
     log = Path(os.environ["BATCHAI_CACHE"]) / "kwok.log"
     configuration = Path(__file__).with_name("kwok.yaml")

@@ -1,5 +1,6 @@
 """Hands a cluster's idle nodes to its queued jobs, and tells the others why they wait (Batch AI reference §7)."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -150,16 +151,18 @@ class JobQueue:
 
     async def _without_secrets(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, str]:
         """The jobs that would start but lack a Secret: name → what is missing."""
+        namespace = cluster.metadata.namespace
+        needed = {job.metadata.name: secrets.needed(job.spec, cluster.spec) for job in starting}
+        asked = list(dict.fromkeys(secret for found in needed.values() for secret in found))
+        present = await asyncio.gather(*(self._presence.exists(namespace, secret) for secret in asked))
+        absent = {secret for secret, exists in zip(asked, present, strict=True) if not exists}
         missing: dict[str, str] = {}
-        for job in starting:
-            namespace = job.metadata.namespace
-            for secret, keys in secrets.needed(job.spec, cluster.spec).items():
-                if not await self._presence.exists(namespace, secret):
-                    missing[job.metadata.name] = (
-                        f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
-                        f"{' and '.join(keys)}"
-                    )
-                    break
+        for name, found in needed.items():
+            if (secret := next((secret for secret in found if secret in absent), None)) is not None:
+                missing[name] = (
+                    f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
+                    f"{' and '.join(found[secret])}"
+                )
         return missing
 
     async def _write(self, job: Job, status: JobStatus) -> None:
