@@ -220,6 +220,74 @@ def test_placeholders_ask_for_missing_nodes_until_they_come(space: Space) -> Non
     space.wait_until(lambda: not placeholders(), "nothing is missing")
 
 
+@contextmanager
+def capacity_buffers(cluster: Cluster) -> Iterator[None]:
+    """The resource as autoscalers bring it, as far as its shape matters here."""
+    reference = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "minLength": 1}}}
+    strategy = {"type": "string", "default": "buffer.x-k8s.io/active-capacity"}
+    fields = {
+        "podTemplateRef": reference,
+        "provisioningStrategy": strategy,
+        "replicas": {"type": "integer", "format": "int32", "minimum": 0},
+    }
+    schema = {
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "spec": {"type": "object", "properties": fields},
+            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
+    }
+    version = {
+        "name": "v1beta1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+    }
+    group, plural = "autoscaling.x-k8s.io", "capacitybuffers"
+    kind = {"kind": "CapacityBuffer", "plural": plural, "singular": "capacitybuffer"}
+    cluster.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.{group}"},
+            "spec": {"group": group, "scope": "Namespaced", "names": kind, "versions": [version]},
+        }
+    )
+    try:
+        cluster.kubectl("wait", "crd", f"{plural}.{group}", "--for=condition=Established", "--timeout=30s")
+        yield
+    finally:
+        cluster.kubectl("delete", "crd", f"{plural}.{group}")
+
+
+def test_a_capacity_buffer_asks_for_missing_nodes_where_there_are_such(space: Space) -> None:
+    def placeholders() -> list[dict[str, Any]]:
+        return space.cluster.list("pods", space.namespace, "batchai.dev/placeholder=asks")
+
+    def replicas() -> list[int]:
+        return [item["spec"]["replicas"] for item in space.cluster.list("capacitybuffers", space.namespace)]
+
+    scale = {"manual": {"targetNodeCount": 2}}
+    space.make_cluster("asks", scale, vmSize="STANDARD_NC24RS_V3", nodeProvisioning="capacityBuffer")
+    space.wait_until(lambda: len(placeholders()) == 2, "placeholders where there is no such resource")
+    with capacity_buffers(space.cluster):
+        space.scale("asks", manual={"targetNodeCount": 3})
+        space.wait_until(lambda: replicas() == [3], "a buffer of three nodes")
+        space.wait_until(lambda: not placeholders(), "it takes the placeholders' place")
+        (found,) = space.cluster.list("capacitybuffers", space.namespace)
+        name = found["spec"]["podTemplateRef"]["name"]
+        template = space.cluster.get("podtemplate", name, space.namespace)["template"]
+        assert template["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+        with provided_node(space.cluster, f"node-{space.namespace}", "Standard_NC24rs_v3"):
+            space.wait_until(lambda: space.counts("asks")["total"] == 1, "the node is claimed")
+            space.wait_until(lambda: replicas() == [2], "two are missing")
+            space.scale("asks", manual={"targetNodeCount": 0})
+            space.wait_until(lambda: replicas() == [0], "nothing is missing")
+    assert not placeholders()
+
+
 # --- nodes that turn bad ------------------------------------------------------------------------------------------
 
 

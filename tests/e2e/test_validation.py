@@ -247,6 +247,7 @@ CLUSTER_CHANGES: Object = {
     "rdmaResource": "rdma/hca",
     "sharedTempStorageClass": "shared",
     "nodeProvisioning": "none",
+    "schedulerName": "other",
 }
 JOB_CHANGES: Object = {
     "experiment": "other",

@@ -199,10 +199,13 @@ class ClusterSpec(Model):
     tolerations: Annotated[list[Toleration], Field(max_length=64)] | None = Field(
         default=None, description="Tolerations of the jobs' pods."
     )
-    node_provisioning: Literal["placeholders", "none"] = Field(
+    node_provisioning: Literal["placeholders", "capacityBuffer", "none"] = Field(
         default="placeholders",
         description="How an autoscaler learns that nodes are missing: by a pending placeholder pod for each, the "
-        "default, or not at all.",
+        "default, by a CapacityBuffer where Kubernetes knows that resource, or not at all.",
+    )
+    scheduler_name: Annotated[str, text(maximum=253, minimum=1)] | None = Field(
+        default=None, description="The scheduler of all pods of the cluster and its jobs. Default: Kubernetes' own."
     )
     rdma_resource: Annotated[str, text(maximum=253, minimum=1)] | None = Field(
         default=None,

@@ -74,6 +74,11 @@ def placeholder_name(cluster: str, uid: str, index: int) -> str:
     return f"{cluster}-placeholder-{uid[:8]}-{index}"
 
 
+def buffer_name(cluster: str, uid: str) -> str:
+    """The CapacityBuffer, and its PodTemplate, that ask for the nodes that a Cluster lacks."""
+    return f"{cluster}-missing-{uid[:8]}"
+
+
 def setup_name(cluster: str, node: str, fingerprint: str) -> str:
     """The pod that makes a node ready for a Cluster; another one after a reboot."""
     return f"{cluster}-setup-{_digest(node)}-{fingerprint}"

@@ -30,6 +30,7 @@ def pinned(node: str, cluster: ClusterSpec) -> dict[str, Any]:
     The scheduler still checks resources and taints, but looks at one node only.
     """
     return {
+        **scheduled(cluster),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -56,6 +57,11 @@ def pinned(node: str, cluster: ClusterSpec) -> dict[str, Any]:
             ),
         ],
     }
+
+
+def scheduled(cluster: ClusterSpec) -> dict[str, Any]:
+    """The field of a pod's spec that names its scheduler, if the cluster does."""
+    return {"schedulerName": cluster.scheduler_name} if cluster.scheduler_name else {}
 
 
 def user_tolerations(cluster: ClusterSpec) -> list[dict[str, Any]]:

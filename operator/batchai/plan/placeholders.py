@@ -1,4 +1,5 @@
-"""Placeholder pods: a pending one for each node that a cluster lacks, so that an autoscaler provides it.
+"""Placeholder pods: a pending one for each node that a cluster lacks, so that an autoscaler provides it; or one
+CapacityBuffer, by which an autoscaler imagines them.
 
 A node that comes is claimed and needs its placeholder no more: what is claimed is kept by annotations of the node
 (KEPT), which the autoscalers honour, not by a pod.
@@ -10,8 +11,8 @@ from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import Cluster, ClusterSpec
-from batchai.plan.naming import placeholder_name
-from batchai.plan.node_pod import user_tolerations
+from batchai.plan.naming import buffer_name, placeholder_name
+from batchai.plan.node_pod import scheduled, user_tolerations
 from batchai.schedule.nodes import SPOT_LABELS, has_gpus
 
 PRIORITY_CLASS = "batchai-placeholder"
@@ -41,6 +42,7 @@ def placeholder(cluster: Cluster, index: int, image: str) -> dict[str, Any]:
             "ownerReferences": [cluster_owner(cluster)],
         },
         "spec": {
+            **scheduled(spec),
             "priorityClassName": PRIORITY_CLASS,
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
@@ -70,6 +72,34 @@ def placeholder(cluster: Cluster, index: int, image: str) -> dict[str, Any]:
                 }
             ],
         },
+    }
+
+
+def buffer(cluster: Cluster, count: int) -> dict[str, Any]:
+    """A CapacityBuffer of `count` pods of `buffer_template` (autoscaling.x-k8s.io/v1beta1)."""
+    name = buffer_name(cluster.metadata.name, cluster.metadata.uid)
+    return {
+        "apiVersion": "autoscaling.x-k8s.io/v1beta1",
+        "kind": "CapacityBuffer",
+        "metadata": _buffer_metadata(cluster),
+        "spec": {"podTemplateRef": {"name": name}, "replicas": count},
+    }
+
+
+def buffer_template(cluster: Cluster, image: str) -> dict[str, Any]:
+    """The PodTemplate of the buffer: placeholders."""
+    pod = placeholder(cluster, 0, image)
+    template = {"metadata": {"labels": pod["metadata"]["labels"]}, "spec": pod["spec"]}
+    return {"apiVersion": "v1", "kind": "PodTemplate", "metadata": _buffer_metadata(cluster), "template": template}
+
+
+def _buffer_metadata(cluster: Cluster) -> dict[str, Any]:
+    metadata = cluster.metadata
+    return {
+        "name": buffer_name(metadata.name, metadata.uid),
+        "namespace": metadata.namespace,
+        "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+        "ownerReferences": [cluster_owner(cluster)],
     }
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from batchai.api import names
 from batchai.api.cluster import Cluster
 from batchai.errors import KubeApiError, SpecError
-from batchai.kube.client import NODES, PODS
+from batchai.kube.client import CAPACITY_BUFFERS, NODES, POD_TEMPLATES, PODS, Resource
 from batchai.kube.store import Object
 from batchai.plan.naming import azure_name, placeholder_name, setup_name
-from batchai.plan.placeholders import KEPT, placeholder
+from batchai.plan.placeholders import KEPT, buffer, buffer_template, placeholder
 from batchai.plan.setup import SetupImages, path_suffix, setup_fingerprint, setup_pod
 from batchai.reconcile.context import Context
 from batchai.reconcile.slim import slim_node
@@ -81,9 +81,38 @@ class NodeKeeper:
         return Readiness(frozenset(ready), problems, suffix if setup and setup.setup_task else None)
 
     async def request(self, cluster: Cluster, count: int) -> str:
-        """Keeps a placeholder for each of `count` missing nodes; why they find none, in the scheduler's words."""
-        if cluster.spec.node_provisioning == "none":
-            count = 0
+        """Asks autoscalers for `count` missing nodes; why none comes, in the scheduler's or the autoscaler's words."""
+        way = cluster.spec.node_provisioning
+        reason = await self._buffer(cluster, count) if way == "capacityBuffer" else None
+        found = await self._placeholders(cluster, 0 if way == "none" or reason is not None else count)
+        return reason or found
+
+    async def _buffer(self, cluster: Cluster, count: int) -> str | None:
+        """Keeps a CapacityBuffer of `count` nodes; what is wrong with it, None where Kubernetes knows none."""
+        wanted = buffer(cluster, count)
+        name, namespace = wanted["metadata"]["name"], wanted["metadata"]["namespace"]
+        api = self._context.api
+        try:
+            known = await api.get(CAPACITY_BUFFERS, name, namespace=namespace)
+            if known["spec"].get("replicas") != count:
+                await api.patch(CAPACITY_BUFFERS, name, {"spec": {"replicas": count}}, namespace=namespace)
+            return _refusal(known)
+        except KubeApiError as error:
+            if not error.not_found:
+                raise
+        if count:
+            template = buffer_template(cluster, self._context.settings.placeholder_image)
+            await self._create(POD_TEMPLATES, template)
+            try:
+                await self._create(CAPACITY_BUFFERS, wanted)
+            except KubeApiError as error:
+                if not error.not_found:
+                    raise
+                return None
+        return ""
+
+    async def _placeholders(self, cluster: Cluster, count: int) -> str:
+        """Keeps `count` placeholder pods; why they find no node, in the scheduler's words."""
         pods = [pod for pod in self._pods(cluster) if names.LABEL_PLACEHOLDER in _labels(pod)]
         # One that found its node or ended has done its work: those go first.
         pods.sort(
@@ -100,7 +129,7 @@ class NodeKeeper:
         )
         image = self._context.settings.placeholder_image
         await together(
-            self._create(placeholder(cluster, index, image))
+            self._create(PODS, placeholder(cluster, index, image))
             for _, index in zip(range(count - len(kept)), free, strict=False)
         )
         return next((text for pod in kept if (text := _unschedulable(pod))), "")
@@ -128,7 +157,7 @@ class NodeKeeper:
         context = self._context
         images = SetupImages(context.settings.launcher_image, context.settings.default_images["*"])
         try:
-            await self._create(setup_pod(cluster, node, fingerprint, suffix=suffix, images=images))
+            await self._create(PODS, setup_pod(cluster, node, fingerprint, suffix=suffix, images=images))
         except SpecError as error:
             return NodeProblem(node.name, "InvalidCluster", f"cannot be set up: {error}")
         return None
@@ -141,9 +170,9 @@ class NodeKeeper:
             if any(owner["uid"] == cluster.metadata.uid for owner in pod["metadata"].get("ownerReferences", []))
         ]
 
-    async def _create(self, pod: Object) -> None:
+    async def _create(self, resource: Resource, body: Object) -> None:
         try:
-            await self._context.api.create(PODS, pod, namespace=pod["metadata"]["namespace"])
+            await self._context.api.create(resource, body, namespace=body["metadata"]["namespace"])
         except KubeApiError as error:
             if not error.already_exists:
                 raise
@@ -193,6 +222,15 @@ def _setup_problem(node: str, problem: Problem, result: Outcome | None) -> NodeP
         return NodeProblem(node, "SetupTaskFailed", text, problem.details.get("Info", ""))
     text = f"cannot be set up: {problem.message}"
     return NodeProblem(node, problem.code, text, problem.details.get("Info", ""))
+
+
+def _refusal(buffer: Object) -> str:
+    """What keeps an autoscaler from a CapacityBuffer, as it says itself."""
+    for condition in buffer.get("status", {}).get("conditions", []):
+        bad = "True" if condition["type"] == "LimitedByQuotas" else "False"
+        if condition["status"] == bad:
+            return str(condition.get("message", ""))
+    return ""
 
 
 def _unschedulable(pod: Object) -> str:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubernetes.client import V1Pod
+from kubernetes.client import V1Pod, V1PodTemplate
 
 from batchai.api.cluster import Cluster
 from batchai.errors import SpecError
-from batchai.plan.placeholders import instance_types, placeholder
+from batchai.plan.placeholders import buffer, buffer_template, instance_types, placeholder
 from batchai.plan.setup import SetupImages, setup_fingerprint, setup_pod
 from batchai.schedule.nodes import NodeView
 
@@ -74,6 +74,27 @@ def test_a_placeholder_of_low_priority_asks_for_a_spot_node_of_any_cloud() -> No
     assert ("kubernetes.azure.com/scalesetpriority", "spot") in spot
     assert ("karpenter.sh/capacity-type", "spot") in spot
     assert {"key": "kubernetes.azure.com/scalesetpriority", "operator": "Exists"} in spec["tolerations"]
+
+
+def test_a_capacity_buffer_stands_for_placeholders() -> None:
+    subject = cluster()
+    template, asked = buffer_template(subject, "pause:1"), buffer(subject, 3)
+    V1PodTemplate.model_validate(template)
+    assert template["template"]["spec"] == placeholder(subject, 0, "pause:1")["spec"]
+    assert template["template"]["metadata"]["labels"]["batchai.dev/placeholder"] == "nc6", (
+        "one on a node, by its affinity"
+    )
+    assert asked["spec"] == {"podTemplateRef": {"name": template["metadata"]["name"]}, "replicas": 3}
+    assert asked["metadata"]["ownerReferences"][0]["uid"] == subject.metadata.uid
+
+
+def test_the_clusters_scheduler_is_that_of_all_its_pods() -> None:
+    setup = {"mountVolumes": {"azureFileShares": [SHARE]}}
+    subject = cluster(schedulerName="other", nodeSetup=setup)
+    images = SetupImages("launcher:1", "base:1")
+    assert placeholder(subject, 0, "pause:1")["spec"]["schedulerName"] == "other"
+    assert setup_pod(subject, NODE, "f00", suffix="s", images=images)["spec"]["schedulerName"] == "other"
+    assert "schedulerName" not in placeholder(cluster(), 0, "pause:1")["spec"]
 
 
 def test_the_setup_is_another_one_after_a_reboot_and_for_another_node() -> None:

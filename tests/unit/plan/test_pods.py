@@ -185,6 +185,11 @@ def test_rdma_gives_every_pod_a_device_and_locked_memory() -> None:
     assert container["securityContext"] == {"runAsUser": 0, "capabilities": {"add": ["IPC_LOCK"]}}
 
 
+def test_the_clusters_scheduler_places_the_pods() -> None:
+    assert [pod["spec"]["schedulerName"] for pod in plan_two({"scheduler_name": "other"})] == ["other"] * 2
+    assert "schedulerName" not in plan()["spec"]
+
+
 def test_a_restricted_pod_is_not_root() -> None:
     pod = plan_two(podSecurity="restricted")[0]
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
