@@ -95,6 +95,19 @@ class Space:
         body = json.dumps({"spec": {"scaleSettings": both}})
         self.cluster.kubectl("patch", "bcluster", name, "-n", self.namespace, "--type", "merge", "-p", body)
 
+    def expect_no_more_nodes(self, name: str) -> None:
+        """Lets a cluster's nodes have been missing for longer than it waits for them, which is 15 minutes."""
+        conditions = self.cluster.get("bcluster", name, self.namespace)["status"]["conditions"]
+        for condition in conditions:
+            if condition["type"] == "NodesAvailable":
+                condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+        self.patch_status("bcluster", name, {"conditions": conditions})
+
+    def patch_status(self, kind: str, name: str, status: dict[str, Any]) -> None:
+        body = json.dumps({"status": status})
+        place = ("-n", self.namespace, "--subresource=status", "--type", "merge")
+        self.cluster.kubectl("patch", kind, name, *place, "-p", body)
+
     def counts(self, name: str) -> dict[str, int]:
         """State → nodes of a cluster in it, and `total`."""
         status = self.cluster.get("bcluster", name, self.namespace).get("status", {})

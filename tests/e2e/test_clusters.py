@@ -269,6 +269,10 @@ def test_a_capacity_buffer_asks_for_missing_nodes_where_there_are_such(space: Sp
     def replicas() -> list[int]:
         return [item["spec"]["replicas"] for item in space.cluster.list("capacitybuffers", space.namespace)]
 
+    def errors(name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = space.cluster.get("bcluster", name, space.namespace)["status"].get("errors", [])
+        return found
+
     scale = {"manual": {"targetNodeCount": 2}}
     space.make_cluster("asks", scale, vmSize="STANDARD_NC24RS_V3", nodeProvisioning="capacityBuffer")
     space.wait_until(lambda: len(placeholders()) == 2, "placeholders where there is no such resource")
@@ -280,6 +284,10 @@ def test_a_capacity_buffer_asks_for_missing_nodes_where_there_are_such(space: Sp
         name = found["spec"]["podTemplateRef"]["name"]
         template = space.cluster.get("podtemplate", name, space.namespace)["template"]
         assert template["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+        condition = {"type": "ReadyForProvisioning", "status": "False", "reason": "Quota", "message": "too many GPUs"}
+        space.patch_status("capacitybuffer", found["metadata"]["name"], {"conditions": [condition]})
+        space.expect_no_more_nodes("asks")
+        space.wait_until(lambda: "too many GPUs" in json.dumps(errors("asks")), "the autoscaler's own words")
         with provided_node(space.cluster, f"node-{space.namespace}", "Standard_NC24rs_v3"):
             space.wait_until(lambda: space.counts("asks")["total"] == 1, "the node is claimed")
             space.wait_until(lambda: replicas() == [2], "two are missing")

@@ -82,7 +82,7 @@ def test_out_of_quota_is_said_and_over_when_the_quota_grows(space: Space, nodes:
     grows(space, autoScale={"minimumNodeCount": 0, "maximumNodeCount": 3})
     space.cluster.apply(job(space, "wide", 1, nodeCount=2))
     space.wait_until(lambda: "1 of 1 idle, 1 missing" in waits_for(space, "wide"), "the job says what it lacks")
-    _expect_no_more(space)
+    space.expect_no_more_nodes("grows")
     space.wait_until(lambda: _errors(space), "the cluster has an error")
     (error,) = _errors(space)
     assert error["code"] == "NodesUnavailable"
@@ -95,17 +95,6 @@ def test_out_of_quota_is_said_and_over_when_the_quota_grows(space: Space, nodes:
 def _errors(space: Space) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = space.cluster.get("bcluster", "grows", space.namespace)["status"].get("errors", [])
     return found
-
-
-def _expect_no_more(space: Space) -> None:
-    """As if the nodes had been missing for longer than an autoscaler takes: 15 minutes."""
-    conditions = space.cluster.get("bcluster", "grows", space.namespace)["status"]["conditions"]
-    for condition in conditions:
-        if condition["type"] == "NodesAvailable":
-            condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    body = json.dumps({"status": {"conditions": conditions}})
-    place = ("-n", space.namespace, "--subresource=status", "--type", "merge")
-    space.cluster.kubectl("patch", "bcluster", "grows", *place, "-p", body)
 
 
 def test_a_node_that_fails_is_replaced(space: Space, nodes: Provider) -> None:
