@@ -33,17 +33,17 @@ class SetupImages:
     task: str
 
 
-def setup_fingerprint(cluster: Cluster, node: NodeView) -> str | None:
-    """What the node must have gone through: changes with the cluster, its nodeSetup, the node and its reboots.
-
-    None if the cluster asks for nothing.
-    """
+def required_setup(cluster: Cluster) -> str | None:
+    """What nodes must have gone through, as text that changes with the cluster and its nodeSetup; None: nothing."""
     setup = cluster.spec.node_setup
     if setup is None or (setup.setup_task is None and setup.mount_volumes is None):
         return None
-    wire = setup.model_dump(mode="json", by_alias=True, exclude_none=True)
-    text = json.dumps([cluster.metadata.uid, wire, node.boot], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return json.dumps([cluster.metadata.uid, setup.model_dump(mode="json", by_alias=True, exclude_none=True)])
+
+
+def setup_fingerprint(required: str, node: NodeView) -> str:
+    """What a node has when it went through it: another one after a reboot, and on another node."""
+    return hashlib.sha256(f"{required}{node.boot}".encode()).hexdigest()[:12]
 
 
 def path_suffix(subscription: str, workspace: str, cluster: Cluster, name: str) -> str:

@@ -14,7 +14,7 @@ from batchai.kube.client import CAPACITY_BUFFERS, NODES, POD_TEMPLATES, PODS, Re
 from batchai.kube.store import Object
 from batchai.plan.naming import azure_name, placeholder_name, setup_name
 from batchai.plan.placeholders import KEPT, buffer, buffer_template, placeholder
-from batchai.plan.setup import SetupImages, path_suffix, setup_fingerprint, setup_pod
+from batchai.plan.setup import SetupImages, path_suffix, required_setup, setup_fingerprint, setup_pod
 from batchai.reconcile.context import Context
 from batchai.reconcile.slim import slim_node
 from batchai.reconcile.writes import gone_is_fine, together
@@ -62,20 +62,21 @@ class NodeKeeper:
         """Brings the Cluster's setup forward on its nodes; busy ones are not among `nodes`."""
         ready: set[str] = set()
         problems: dict[str, NodeProblem] = {}
-        wanted: dict[str, NodeView] = {}
+        wanted: dict[str, tuple[NodeView, str]] = {}
         suffix = path_suffix(
             self._context.subscription, raw["metadata"]["labels"][names.LABEL_WORKSPACE], cluster, azure_name(raw)
         )
+        required = required_setup(cluster)
         for node in nodes:
-            fingerprint = setup_fingerprint(cluster, node)
-            if fingerprint is None or node.prepared == fingerprint:
+            if required is None or node.prepared == (fingerprint := setup_fingerprint(required, node)):
                 ready.add(node.name)
             else:
-                wanted[setup_name(cluster.metadata.name, node.name, fingerprint)] = node
+                wanted[setup_name(cluster.metadata.name, node.name, fingerprint)] = node, fingerprint
         pods = {pod["metadata"]["name"]: pod for pod in self._pods(cluster) if names.LABEL_SETUP in _labels(pod)}
         await self._delete(pod for name, pod in pods.items() if name not in wanted)
-        for name, node in wanted.items():
-            if (problem := await self._set_up(cluster, suffix, node, pods.get(name))) is not None:
+        for name, (node, fingerprint) in wanted.items():
+            problem = await self._set_up(cluster, suffix, node, fingerprint, pods.get(name))
+            if problem is not None:
                 problems[node.name] = problem
         setup = cluster.spec.node_setup
         return Readiness(frozenset(ready), problems, suffix if setup and setup.setup_task else None)
@@ -134,10 +135,10 @@ class NodeKeeper:
         )
         return next((text for pod in kept if (text := _unschedulable(pod))), "")
 
-    async def _set_up(self, cluster: Cluster, suffix: str, node: NodeView, pod: Object | None) -> NodeProblem | None:
+    async def _set_up(
+        self, cluster: Cluster, suffix: str, node: NodeView, fingerprint: str, pod: Object | None
+    ) -> NodeProblem | None:
         """One step of one node's setup: starts it, notes that it has succeeded, or says why it has not."""
-        fingerprint = setup_fingerprint(cluster, node)
-        assert fingerprint is not None  # noqa: S101 - the caller looked
         if pod is None:
             return await self._start_setup(cluster, suffix, node, fingerprint) if node.usable else None
         result = outcome(pod)

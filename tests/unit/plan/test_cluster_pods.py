@@ -9,7 +9,7 @@ from kubernetes.client import V1Pod, V1PodTemplate
 from batchai.api.cluster import Cluster
 from batchai.errors import SpecError
 from batchai.plan.placeholders import buffer, buffer_template, instance_types, placeholder
-from batchai.plan.setup import SetupImages, setup_fingerprint, setup_pod
+from batchai.plan.setup import SetupImages, required_setup, setup_fingerprint, setup_pod
 from batchai.schedule.nodes import NodeView
 
 NODE = NodeView("node-1", ("ns", "nc6"), ready=True, schedulable=True, gpus=2, gpus_expected=True, boot="uid/1")
@@ -98,13 +98,16 @@ def test_the_clusters_scheduler_is_that_of_all_its_pods() -> None:
 
 
 def test_the_setup_is_another_one_after_a_reboot_and_for_another_node() -> None:
-    subject = cluster(nodeSetup={"setupTask": TASK})
-    first = setup_fingerprint(subject, NODE)
-    assert first == setup_fingerprint(subject, replace(NODE, prepared=first))
-    assert first != setup_fingerprint(subject, replace(NODE, boot="uid/2"))
-    assert first != setup_fingerprint(cluster(nodeSetup={"setupTask": {**TASK, "commandLine": "true"}}), NODE)
-    assert setup_fingerprint(cluster(), NODE) is None
-    assert setup_fingerprint(cluster(nodeSetup={}), NODE) is None
+    required = required_setup(cluster(nodeSetup={"setupTask": TASK}))
+    other = required_setup(cluster(nodeSetup={"setupTask": {**TASK, "commandLine": "true"}}))
+    assert required is not None
+    assert other is not None
+    first = setup_fingerprint(required, NODE)
+    assert first == setup_fingerprint(required, replace(NODE, prepared=first))
+    assert first != setup_fingerprint(required, replace(NODE, boot="uid/2"))
+    assert first != setup_fingerprint(other, NODE)
+    assert required_setup(cluster()) is None
+    assert required_setup(cluster(nodeSetup={})) is None
 
 
 def test_the_setup_task_has_its_mounts_variables_and_logs() -> None:
