@@ -7,17 +7,19 @@ from datetime import datetime, timedelta
 
 from batchai.api.cluster import Cluster
 from batchai.api.job import Job, JobStatus, Waiting
-from batchai.errors import KubeApiError
+from batchai.errors import DependencyNotReady, KubeApiError
 from batchai.kube.client import JOBS
 from batchai.plan import secrets
+from batchai.plan.mounts import claim_names, file_server_ids
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.presence import SecretPresence
+from batchai.reconcile.presence import Presence
+from batchai.reconcile.storage import file_server
 from batchai.reconcile.writes import write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
 from batchai.status import job as life
 
-_SECRET_CHECK_SECONDS = 5.0
-"""How often a missing Secret is looked for: the operator may not watch Secrets."""
+_CHECK_SECONDS = 5.0
+"""How often what a job lacks is looked for: the operator may not watch Secrets, and needs to watch no claims."""
 _REFRESH = timedelta(seconds=5)
 """How often jobs that wait are told about a queue that moves."""
 
@@ -36,7 +38,7 @@ class JobQueue:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._presence = SecretPresence(context.api, context.clock)
+        self._presence = Presence(context.api, context.clock)
         self._told: dict[str, datetime] = {}
         self._unsure: set[Key] = set()
 
@@ -59,9 +61,9 @@ class JobQueue:
         now = self._context.clock()
         resting = {name: at for name, job in jobs.items() if (at := life.retry_at(job)) is not None and at > now}
         candidates = {name: queued(job) for name, job in jobs.items() if name not in resting}
-        missing: dict[str, str] = {}
+        missing: dict[str, DependencyNotReady] = {}
         decision = assign(list(candidates.values()), nodes.idle, nodes.coming)
-        while newly := await self._without_secrets(cluster, [jobs[name] for name in decision.started]):
+        while newly := await self._lacking(cluster, [jobs[name] for name in decision.started]):
             missing |= newly
             able = [entry for name, entry in candidates.items() if name not in missing]
             decision = assign(able, nodes.idle, nodes.coming)
@@ -71,7 +73,7 @@ class JobQueue:
         late = await self._tell(cluster, [jobs[entry.name] for entry in waiting], waiting, missing, supply)
         pauses = [(at - now).total_seconds() for at in resting.values()]
         if missing:
-            pauses.append(_SECRET_CHECK_SECONDS)
+            pauses.append(_CHECK_SECONDS)
         if late is not None:
             pauses.append(late.total_seconds())
         return min(pauses, default=None)
@@ -96,7 +98,7 @@ class JobQueue:
         cluster: Cluster,
         jobs: Sequence[Job],
         waiting: Sequence[QueuedJob],
-        missing: Mapping[str, str],
+        missing: Mapping[str, DependencyNotReady],
         supply: Supply,
     ) -> timedelta | None:
         """Writes places and reasons that changed; how long to wait if it is too early to tell all of them."""
@@ -108,7 +110,7 @@ class JobQueue:
         for position, (job, entry) in enumerate(zip(jobs, waiting, strict=True), start=1):
             place = shown_position(position, job.status.queue_position)
             if entry.name in missing:
-                reason, message = "SecretNotFound", missing[entry.name]
+                reason, message = missing[entry.name].reason, missing[entry.name].message
             else:
                 reason, message = waiting_message(entry, place, supply)
             if job.status.queue_position == place and job.status.waiting == Waiting(reason=reason, message=message):
@@ -123,19 +125,35 @@ class JobQueue:
         await asyncio.gather(*(self._write(job, status) for job, status in changes))
         return last + _REFRESH - now if skipped and last is not None else None
 
-    async def _without_secrets(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, str]:
-        """The jobs that would start but lack a Secret: name → what is missing."""
-        missing: dict[str, str] = {}
+    async def _lacking(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, DependencyNotReady]:
+        """The jobs that would start but lack something: name → the first thing that is not there."""
+        missing: dict[str, DependencyNotReady] = {}
         for job in starting:
-            namespace = job.metadata.namespace
-            for secret, keys in secrets.needed(job.spec, cluster.spec).items():
-                if not await self._presence.exists(namespace, secret):
-                    missing[job.metadata.name] = (
-                        f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
-                        f"{' and '.join(keys)}"
-                    )
-                    break
+            try:
+                await self._require(job, cluster)
+            except DependencyNotReady as error:
+                missing[job.metadata.name] = error
         return missing
+
+    async def _require(self, job: Job, cluster: Cluster) -> None:
+        """Raises DependencyNotReady for a Secret, a claim or a file server that the job's pods would wait for."""
+        namespace = job.metadata.namespace
+        for secret, keys in secrets.needed(job.spec, cluster.spec).items():
+            if not await self._presence.secret(namespace, secret):
+                raise DependencyNotReady(
+                    "SecretNotFound",
+                    f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
+                    f"{' and '.join(keys)}",
+                )
+        shared = cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None
+        for claim in sorted(claim_names(shared) | claim_names(job.spec.mount_volumes)):
+            if not await self._presence.claim(namespace, claim):
+                raise DependencyNotReady(
+                    "PersistentVolumeClaimNotFound",
+                    f"waits for PersistentVolumeClaim '{claim}' in namespace '{namespace}': create it",
+                )
+        for identifier in sorted(file_server_ids(shared) | file_server_ids(job.spec.mount_volumes)):
+            file_server(self._context, namespace, identifier)
 
     async def _write(self, job: Job, status: JobStatus) -> None:
         raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)

@@ -8,6 +8,7 @@ from kubernetes.client import V1Pod
 
 from batchai.api.cluster import Cluster
 from batchai.errors import SpecError
+from batchai.plan.mounts import Surroundings, cluster_mounts
 from batchai.plan.placeholders import instance_types, placeholder
 from batchai.plan.setup import SetupImages, setup_fingerprint, setup_pod
 from batchai.schedule.nodes import NodeView
@@ -28,7 +29,9 @@ def cluster(**spec: Any) -> Cluster:
 
 
 def set_up(**setup: Any) -> dict[str, Any]:
-    pod = setup_pod(cluster(nodeSetup=setup), NODE, "f00", suffix="sub/c", images=SetupImages("launcher:1", "base:1"))
+    subject, images = cluster(nodeSetup=setup), SetupImages("launcher:1", "base:1")
+    mounts = cluster_mounts(subject.spec, Surroundings())
+    pod = setup_pod(subject, NODE, "f00", suffix="sub/c", images=images, mounts=mounts)
     V1Pod.model_validate(pod)
     return pod
 
@@ -105,6 +108,6 @@ def test_mounts_alone_are_tried_too() -> None:
 
 
 def test_what_cannot_be_mounted_is_named() -> None:
-    volumes = {"unmanagedFileSystems": [{"mountCommand": "mount -t nfs a:/b", "relativeMountPath": "x"}]}
+    volumes = {"unmanagedFileSystems": [{"mountCommand": "mount -t x a:/b", "relativeMountPath": "x"}]}
     with pytest.raises(SpecError, match=r"spec\.nodeSetup\.mountVolumes\.unmanagedFileSystems"):
         set_up(setupTask=TASK, mountVolumes=volumes)
