@@ -67,8 +67,8 @@ def test_key_sas_and_identity_mount_and_read_only_refuses_writes(space: Space) -
         {**blob, "credentials": IDENTITY, "relativeMountPath": "data-id"},
     ]
     command = (
-        "cd $AZ_BATCHAI_JOB_MOUNT_ROOT; cat data/in data-ro/in data-id/in; echo there >share-id/there; cat share-ro/there"
-        "; for at in share-ro data-ro; do touch $at/new 2>&1 && exit 3; done; echo out >data/out"
+        "cd $AZ_BATCHAI_JOB_MOUNT_ROOT; cat data/in data-ro/in data-id/in; echo there >share-id/there; "
+        "cat share-ro/there; for at in share-ro data-ro; do touch $at/new 2>&1 && exit 3; done; echo out >data/out"
     )
     job = space.run("mounts", command, mountVolumes=volumes, blobs={"in": b"in\n"})
     output = space.read_output("mounts", "stdouterr/stdout.txt").decode()
@@ -117,15 +117,25 @@ def test_a_job_with_nothing_but_a_claim_waits_for_it_and_runs(space: Space) -> N
         status = space.finished("claims")["status"]
         assert status["executionState"] == "succeeded", json.dumps(status, indent=1)
         assert space.read_output("claims", "stdouterr/stdout.txt") == b"seven\nseven\n"
-        space.cluster.kubectl("delete", "bjob", "claims", "-n", space.namespace, "--timeout=30s")
+        shared = {"claimName": "training", "subPath": "sets", "relativeMountPath": "sets"}
+        setup = {"mountVolumes": {"persistentVolumeClaims": [shared]}}
+        space.make_cluster("shared", {"manual": {"targetNodeCount": 1}}, nodeSetup=setup)
+        space.run(
+            "of-cluster",
+            "cat $AZ_BATCHAI_MOUNT_ROOT/sets/mnist/x",
+            cluster="shared",
+            mountVolumes={"persistentVolumeClaims": [logs]},
+        )
+        assert space.read_output("of-cluster", "stdouterr/stdout.txt") == b"seven\n"
+        space.cluster.kubectl("delete", "bcluster", "shared", "-n", space.namespace, "--timeout=30s")
 
 
 def test_what_cannot_be_mounted_says_why_and_leaves_nothing_behind(space: Space) -> None:
     """Two failures at a time: each takes its 30 s."""
     key = base64.b64encode(b"another key").decode()
-    volumes = space.mount_volumes()
-    for mount in (*volumes["azureFileShares"], *volumes["azureBlobFileSystems"]):
-        mount["credentials"] = secret(space, "rotated", azurestorageaccountkey=key)
+    (share,) = space.mount_volumes()["azureFileShares"]
+    old = secret(space, "rotated", azurestorageaccountkey=key)
+    volumes = {"azureFileShares": [{**share, "credentials": old}]}
     space.submit("old-key", "true", mountVolumes=volumes)
     filer = {"mountCommand": "mount -t nfs -o nconnect=4 127.0.0.1:/x", "relativeMountPath": "filer"}
     nfs = {**space.mount_volumes(), "unmanagedFileSystems": [filer]}
@@ -147,8 +157,7 @@ def test_what_cannot_be_mounted_says_why_and_leaves_nothing_behind(space: Space)
 def static_volumes(space: Space, job: str) -> list[str]:
     """The PersistentVolumes that were made for a job of this name in the space."""
     found = json.loads(space.cluster.kubectl("get", "pv", "-l", f"batchai.dev/job={job}", "-o", "json"))["items"]
-    names = [item["metadata"]["name"] for item in found if item["spec"]["claimRef"]["namespace"] == space.namespace]
-    return names
+    return [item["metadata"]["name"] for item in found if item["spec"]["claimRef"]["namespace"] == space.namespace]
 
 
 def test_volumes_of_a_job_that_went_while_the_operator_was_away_are_swept(space: Space) -> None:

@@ -141,7 +141,7 @@ def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> 
             "job_output_directory_path_segment": identity.segment,
             "tool_type": tool_type,
             "execution_info": ExecutionInfo(),
-            "conditions": with_adjusted_options(None, job.spec.mount_volumes, now, job.metadata.generation),
+            "conditions": with_adjusted_options(None, job.spec.mount_volumes, now, job.metadata.generation) or None,
             "attempt": 0,
             "nodes": [],
             "observed_generation": job.metadata.generation,
