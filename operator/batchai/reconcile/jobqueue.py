@@ -1,18 +1,19 @@
 """Hands a cluster's idle nodes to its queued jobs, and tells the others why they wait (Batch AI reference §7)."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchai.api.cluster import Cluster
 from batchai.api.job import Job, JobStatus, Waiting
+from batchai.api.mounts import MountVolumes
 from batchai.errors import DependencyNotReady, KubeApiError
 from batchai.kube.client import JOBS
 from batchai.plan import secrets
 from batchai.plan.mounts import claim_names, file_server_ids
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.presence import Presence
+from batchai.reconcile.presence import Kind, Presence
 from batchai.reconcile.storage import file_server
 from batchai.reconcile.writes import write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
@@ -31,6 +32,15 @@ class Nodes:
     idle: Sequence[str]
     coming: Sequence[Collection[str]]
     supply: Supply
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Something that a job's pods would wait for, and how it comes to be."""
+
+    kind: Kind
+    name: str
+    remedy: str
 
 
 class JobQueue:
@@ -127,38 +137,50 @@ class JobQueue:
 
     async def _lacking(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, DependencyNotReady]:
         """The jobs that would start but lack something: name → the first thing that is not there."""
-        missing: dict[str, DependencyNotReady] = {}
-        for job in starting:
-            try:
-                await self._require(job, cluster)
-            except DependencyNotReady as error:
-                missing[job.metadata.name] = error
-        return missing
+        namespace = cluster.metadata.namespace
+        needs = {job.metadata.name: list(_needs(job, cluster)) for job in starting}
+        asked = list(dict.fromkeys(need for found in needs.values() for need in found))
+        there = await asyncio.gather(*(self._presence.exists(need.kind, namespace, need.name) for need in asked))
+        absent = {need for need, exists in zip(asked, there, strict=True) if not exists}
+        found = {
+            job.metadata.name: self._first_missing(job, cluster, needs[job.metadata.name], absent) for job in starting
+        }
+        return {name: missing for name, missing in found.items() if missing is not None}
 
-    async def _require(self, job: Job, cluster: Cluster) -> None:
-        """Raises DependencyNotReady for a Secret, a claim or a file server that the job's pods would wait for."""
+    def _first_missing(
+        self, job: Job, cluster: Cluster, needs: Sequence[_Need], absent: Collection[_Need]
+    ) -> DependencyNotReady | None:
         namespace = job.metadata.namespace
-        for secret, keys in secrets.needed(job.spec, cluster.spec).items():
-            if not await self._presence.secret(namespace, secret):
-                raise DependencyNotReady(
-                    "SecretNotFound",
-                    f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
-                    f"{' and '.join(keys)}",
-                )
-        shared = cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None
-        for claim in sorted(claim_names(shared) | claim_names(job.spec.mount_volumes)):
-            if not await self._presence.claim(namespace, claim):
-                raise DependencyNotReady(
-                    "PersistentVolumeClaimNotFound",
-                    f"waits for PersistentVolumeClaim '{claim}' in namespace '{namespace}': create it",
-                )
-        for identifier in sorted(file_server_ids(shared) | file_server_ids(job.spec.mount_volumes)):
-            file_server(self._context, namespace, identifier)
+        for need in needs:
+            if need in absent:
+                text = f"waits for {need.kind} '{need.name}' in namespace '{namespace}': {need.remedy}"
+                return DependencyNotReady(f"{need.kind}NotFound", text)
+        try:
+            for identifier in _ids_of_file_servers(job, cluster):
+                file_server(self._context, namespace, identifier)
+        except DependencyNotReady as error:
+            return error
+        return None
 
     async def _write(self, job: Job, status: JobStatus) -> None:
         raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
         if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
             await write_status(self._context, JOBS, raw, status)
+
+
+def _needs(job: Job, cluster: Cluster) -> Iterator[_Need]:
+    for secret, keys in secrets.needed(job.spec, cluster.spec).items():
+        yield _Need("Secret", secret, f"create it with the keys {' and '.join(keys)}")
+    for claim in sorted(claim_names(_shared(cluster)) | claim_names(job.spec.mount_volumes)):
+        yield _Need("PersistentVolumeClaim", claim, "create it")
+
+
+def _ids_of_file_servers(job: Job, cluster: Cluster) -> list[str]:
+    return sorted(file_server_ids(_shared(cluster)) | file_server_ids(job.spec.mount_volumes))
+
+
+def _shared(cluster: Cluster) -> MountVolumes | None:
+    return cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None
 
 
 def is_queued(job: Job) -> bool:

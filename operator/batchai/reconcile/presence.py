@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from batchai.errors import KubeApiError
 from batchai.kube.client import CLAIMS, KubeApi
@@ -9,31 +10,27 @@ from batchai.kube.client import CLAIMS, KubeApi
 _TRUSTED = timedelta(seconds=60)
 """What is deleted in the meantime is named by the kubelet's or the scheduler's own message."""
 
+Kind = Literal["Secret", "PersistentVolumeClaim"]
+
 
 class Presence:
-    """Remembers what was seen; what is missing is asked for every time. Methods raise KubeApiError."""
+    """Remembers what was seen; what is missing is asked for every time."""
 
     def __init__(self, api: KubeApi, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
-        self._seen: dict[tuple[str, str, str], datetime] = {}
+        self._seen: dict[tuple[Kind, str, str], datetime] = {}
 
-    async def secret(self, namespace: str, name: str) -> bool:
-        """Whether the Secret exists."""
-        return await self._exists(("Secret", namespace, name))
-
-    async def claim(self, namespace: str, name: str) -> bool:
-        """Whether the PersistentVolumeClaim exists."""
-        return await self._exists(("PersistentVolumeClaim", namespace, name))
-
-    async def _exists(self, key: tuple[str, str, str]) -> bool:
+    async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether the object exists. Raises KubeApiError."""
+        key = (kind, namespace, name)
         now = self._clock()
         self._seen = {seen: at for seen, at in self._seen.items() if now - at < _TRUSTED}
         if key not in self._seen and await self._ask(*key):
             self._seen[key] = now
         return key in self._seen
 
-    async def _ask(self, kind: str, namespace: str, name: str) -> bool:
+    async def _ask(self, kind: Kind, namespace: str, name: str) -> bool:
         if kind == "Secret":
             return await self._api.exists_secret(namespace, name)
         try:

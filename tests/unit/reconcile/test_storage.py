@@ -130,8 +130,8 @@ async def test_only_volumes_of_the_living_owner_are_kept() -> None:
 async def test_a_claim_that_is_missing_is_asked_for_every_time_and_one_that_is_there_once() -> None:
     api = Api()
     presence = Presence(api, lambda: datetime.now(UTC))  # type: ignore[arg-type]
-    assert not await presence.claim("ns", "late")
+    assert not await presence.exists("PersistentVolumeClaim", "ns", "late")
     api.claims.add("late")
-    assert await presence.claim("ns", "late")
-    assert await presence.claim("ns", "late")
+    assert await presence.exists("PersistentVolumeClaim", "ns", "late")
+    assert await presence.exists("PersistentVolumeClaim", "ns", "late")
     assert api.asked == 2
