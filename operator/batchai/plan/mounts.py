@@ -67,13 +67,13 @@ class Surroundings:
 
     export: the export of the FileServer of an id; raises DependencyNotReady for one that does not serve. The default
     takes every one to serve, for checks before anything is mounted.
-    claims_only: only claims may be in the pod; claim_prefix: begins the names of static volumes.
+    claims_only: only claims may be in the pod; owner: the UID of what the pod is made for.
     """
 
     endpoints: Endpoints = Endpoints()
     export: Callable[[str], Export] = _any_export
     claims_only: bool = False
-    claim_prefix: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,9 @@ def dropped_options(volumes: MountVolumes | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for blob in blobs for word in blobfuse.dropped(blob.mount_options)))
 
 
-def static_name(prefix: str, volume: str) -> str:
-    """The PersistentVolume, and the claim, behind a static volume. prefix: begins with the owner's UID."""
-    return f"{prefix}-{volume}"
-
-
-def static_prefix(uid: str) -> str:
-    """What the names of an owner's static volumes begin with."""
-    return f"batchai-{uid}"
+def static_name(owner: str, volume: str) -> str:
+    """The PersistentVolume, and its claim, behind a volume of pods whose owner has this UID."""
+    return f"batchai-{owner}-{volume}"
 
 
 @dataclass(frozen=True)
@@ -235,9 +230,7 @@ class _Planner:
     def _nfs(self, volume: str, found: nfs.NfsMount, path: str) -> Mount:
         surroundings = self.surroundings
         if found.options or surroundings.claims_only:
-            source: dict[str, Any] = {
-                "persistentVolumeClaim": {"claimName": static_name(surroundings.claim_prefix, volume)}
-            }
+            source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": static_name(surroundings.owner, volume)}}
             return Mount(volume, source, path, found.title, found.read_only, static=found)
         source = {"nfs": {"server": found.server, "path": found.path, "readOnly": found.read_only}}
         return Mount(volume, source, path, found.title, found.read_only)

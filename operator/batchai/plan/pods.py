@@ -17,7 +17,7 @@ from batchai.plan import secrets, vaults
 from batchai.plan.directories import MOUNT_ROOT, JobIdentity, output_paths, shared_path, stdouterr_path
 from batchai.plan.environment import job_environment
 from batchai.plan.launch import launch_environment
-from batchai.plan.mounts import Mount, Surroundings, cluster_mounts, job_mounts, static_prefix
+from batchai.plan.mounts import Mount, Surroundings, cluster_mounts, job_mounts
 from batchai.plan.naming import host_name, pod_name, service_name, shared_claim_name, ssh_secret_name
 from batchai.plan.node_pod import (
     BUNDLE_MOUNT,
@@ -100,7 +100,7 @@ def all_mounts(job: Job, identity: JobIdentity, cluster: ClusterSpec, surroundin
     used = replace(
         surroundings,
         claims_only=job.spec.pod_security == "restricted",
-        claim_prefix=static_prefix(job.metadata.uid),
+        owner=job.metadata.uid,
     )
     return (*cluster_mounts(cluster, used), *job_mounts(job.spec.mount_volumes, identity.mount_root, used))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchai.api import names
-from batchai.plan.mounts import Mount, static_prefix
+from batchai.plan.mounts import Mount, static_name
 
 _SIZE = "1Ti"
 """A claim must ask for a size; for NFS nobody looks at it."""
@@ -45,7 +45,7 @@ def static_volumes(mounts: Iterable[Mount], owner: VolumeOwner) -> list[StaticVo
 def belongs_to(volume: Mapping[str, Any], uid: str) -> bool:
     """Whether a PersistentVolume was made for the owner with this UID, not for an earlier one of its name."""
     name: str = volume["metadata"]["name"]
-    return name.startswith(f"{static_prefix(uid)}-")
+    return name.startswith(static_name(uid, ""))
 
 
 def _pair(mount: Mount, owner: VolumeOwner) -> StaticVolume:

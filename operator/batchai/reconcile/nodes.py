@@ -12,7 +12,7 @@ from batchai.api.cluster import Cluster
 from batchai.errors import DependencyNotReady, KubeApiError, SpecError
 from batchai.kube.client import NODES, PODS
 from batchai.kube.store import Object
-from batchai.plan.mounts import cluster_mounts, static_prefix
+from batchai.plan.mounts import cluster_mounts
 from batchai.plan.naming import azure_name, placeholder_name, setup_name
 from batchai.plan.placeholders import KEPT, cluster_owner, placeholder
 from batchai.plan.setup import SetupImages, path_suffix, setup_fingerprint, setup_pod
@@ -136,7 +136,7 @@ class NodeKeeper:
         context = self._context
         images = SetupImages(context.settings.launcher_image, context.settings.default_images["*"])
         metadata = cluster.metadata
-        used = replace(surroundings(context, metadata.namespace), claim_prefix=static_prefix(metadata.uid))
+        used = replace(surroundings(context, metadata.namespace), owner=metadata.uid)
         try:
             mounts = cluster_mounts(cluster.spec, used)
         except SpecError as error:

@@ -18,13 +18,12 @@ from batchai.plan.mounts import (
     job_mounts,
     key_secret_names,
     secret_names,
-    static_prefix,
 )
 from batchai.plan.node_pod import volumes as pod_volumes
 from batchai.plan.static_volumes import VolumeOwner, belongs_to, static_volumes
 
 UID = "0b5f1f0e-0000-4000-8000-000000000001"
-SERVERS = Surroundings(export=lambda _: Export("10.0.0.9", "/data"), claim_prefix=static_prefix(UID))
+SERVERS = Surroundings(export=lambda _: Export("10.0.0.9", "/data"), owner=UID)
 IDENTITY = {"workloadIdentity": {"clientId": "c", "tenantId": "t"}}
 
 
