@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from batchai.errors import SpecError
+from batchai.plan.mounts import PUBLIC_SUFFIX, Endpoints
 from batchai.plan.vaults import VaultIdentity
 
 
@@ -17,6 +18,7 @@ class Settings:
     default_images: settings field of a toolkit → image of jobs without containerSettings; "*" for the others.
     vm_images: offer of a Cluster's VM image, in lower case → what goes before default_images on that Cluster.
     cluster_domain: the domain of Services' names. vault_identity: who reads Azure Key Vaults; None: nobody.
+    endpoints: where storage accounts are that are not in Azure's public cloud.
     placeholder_image: an image that does nothing, of the pods that ask an autoscaler for nodes.
     clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
@@ -32,6 +34,7 @@ class Settings:
     cluster_domain: str = "cluster.local"
     vault_identity: VaultIdentity | None = None
     vm_images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    endpoints: Endpoints = field(default_factory=Endpoints)
     placeholder_image: str = "registry.k8s.io/pause:3.10"
     clusters_per_namespace: int | None = None
     health_port: int = 8080
@@ -44,7 +47,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
         and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
-        BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE, BATCHAI_LOG_FORMAT,
+        BATCHAI_STORAGE_ENDPOINT_SUFFIX, BATCHAI_STORAGE_SERVERS, BATCHAI_VM_IMAGES,
+        BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE, BATCHAI_LOG_FORMAT,
         BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
 
         Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
@@ -61,6 +65,7 @@ class Settings:
             identity=environment["POD_NAME"],
             cluster_domain=environment.get("BATCHAI_CLUSTER_DOMAIN", cls.cluster_domain),
             vault_identity=VaultIdentity(tenant, client) if tenant and client else None,
+            endpoints=_endpoints(environment),
             placeholder_image=environment.get("BATCHAI_PLACEHOLDER_IMAGE", cls.placeholder_image),
             clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
             vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
@@ -112,3 +117,19 @@ def _vm_images(name: str, environment: Mapping[str, str]) -> dict[str, dict[str,
         raise SpecError(
             name, 'must be JSON such as {"linux-data-science-vm-ubuntu": {"cntkSettings": "<image>", "*": "<image>"}}'
         ) from None
+
+
+def _endpoints(environment: Mapping[str, str]) -> Endpoints:
+    suffix = environment.get("BATCHAI_STORAGE_ENDPOINT_SUFFIX") or PUBLIC_SUFFIX
+    name = "BATCHAI_STORAGE_SERVERS"
+    try:
+        servers = {**json.loads(environment.get(name) or "{}")}
+        found = {
+            kind: {account: of[kind] for account, of in servers.items() if kind in of} for kind in ("file", "blob")
+        }
+        unknown = {kind for of in servers.values() for kind in of} - found.keys()
+    except (ValueError, AttributeError, TypeError):
+        unknown = {""}
+    if unknown:
+        raise SpecError(name, 'must be JSON such as {"<account>": {"file": "<host>", "blob": "<host or URL>"}}')
+    return Endpoints(suffix, found["file"], found["blob"])

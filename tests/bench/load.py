@@ -13,7 +13,8 @@ from batchai.api.cluster import ClusterSpec
 from batchai.api.job import Job
 from batchai.kube.client import JOBS, PODS, Resource
 from batchai.plan.directories import JobIdentity
-from batchai.plan.pods import Attempt, Images, job_pods
+from batchai.plan.mounts import Surroundings
+from batchai.plan.pods import Attempt, Images, all_mounts, job_pods
 
 Object = dict[str, Any]
 _IMAGE = "batchai/bench:none"
@@ -45,11 +46,14 @@ def job(name: str, *, nodes: int = 1, seconds: float | None = None, priority: st
 def pods_of(posted: Object, nodes: Sequence[str]) -> list[Object]:
     """The pods that the operator would make for a Job that was posted, without the finalizer that it takes away."""
     identity = JobIdentity("bench", NAMESPACE, "work", "exp", posted["metadata"]["name"], posted["metadata"]["uid"])
+    job_of = Job.model_validate(posted)
+    cluster = ClusterSpec.model_validate({"workspace": "work", "vmSize": VM_SIZE, "tolerations": [_TOLERATION]})
     pods = job_pods(
-        Job.model_validate(posted),
+        job_of,
         identity,
         Attempt(1, tuple(nodes), 1),
-        cluster=ClusterSpec.model_validate({"workspace": "work", "vmSize": VM_SIZE, "tolerations": [_TOLERATION]}),
+        cluster=cluster,
+        mounts=all_mounts(job_of, identity, cluster, Surroundings()),
         images=Images("batchai/launcher:none", {"*": _IMAGE}),
     )
     for pod in pods:

@@ -95,13 +95,13 @@ def test_job_preparation_runs_first_and_its_failure_is_told(space: Space) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "text"),
+    ("name", "code", "text", "hint"),
     [
-        ("share", "AZFMountError", "No such file or directory"),
-        ("container", "BFSMountError", "does not exist"),
+        ("share", "AZFMountError", "No such file or directory", "-none does not exist in account"),
+        ("container", "BFSMountError", "does not exist", "the container does not exist in the account"),
     ],
 )
-def test_missing_storage_fails_within_a_minute(space: Space, name: str, code: str, text: str) -> None:
+def test_missing_storage_fails_within_a_minute(space: Space, name: str, code: str, text: str, hint: str) -> None:
     volumes = space.mount_volumes()
     if name == "share":
         url = volumes["azureFileShares"][0]["azureFileUrl"]
@@ -116,6 +116,7 @@ def test_missing_storage_fails_within_a_minute(space: Space, name: str, code: st
     error = job["status"]["executionInfo"]["errors"][0]
     assert error["code"] == code
     assert text in json.dumps(error["details"])
+    assert hint in error["message"]
 
 
 def test_image_that_cannot_be_pulled_fails_with_the_runtimes_text(space: Space) -> None:

@@ -75,3 +75,47 @@ def test_two_mpi_processes_share_the_training(samples: Space) -> None:
     assert samples.state("parallel") == "succeeded", log
     assert "2 out of 2 MPI nodes" in log
     assert log.count("Finished Epoch[1 of 1]") == 2
+
+
+@pytest.fixture
+def claims(cluster: Cluster, storage: Storage, mnist: Path) -> Iterator[Space]:
+    """A space whose claim is already bound, to a share's folder that has script and data in it."""
+    name = "batchai-samples-claims"
+    share = storage.files.create_share(name)
+    for path, files in {
+        "scripts/cntk": [ROOT / "trainer-image/samples/ConvNet_MNIST.py"],
+        "data/mnist_cntk": sorted(mnist.glob("*28x28_cntk*")),
+    }.items():
+        share.create_directory(path.split("/")[0])
+        directory = share.create_directory(path)
+        for file in files:
+            directory.upload_file(file.name, file.read_bytes())
+    volume = {
+        "accessModes": ["ReadWriteOnce"],
+        "capacity": {"storage": "5Gi"},
+        "persistentVolumeReclaimPolicy": "Retain",
+        "claimRef": {"namespace": name, "name": "training"},
+        "hostPath": {"path": f"/var/lib/azure-files/{name}", "type": "Directory"},
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume})
+    yield Space(cluster, storage, name)
+    cluster.kubectl("delete", "namespace", name, "--timeout=120s", "--ignore-not-found")
+    cluster.kubectl("delete", "pv", name)
+    storage.files.delete_share(name)
+
+
+@pytest.mark.timeout(300)
+def test_the_quickstart_on_nothing_but_a_claim(claims: Space) -> None:
+    """The shipped manifests, with a shorter training."""
+    resources = list(yaml.safe_load_all(claims.cluster.kubectl("kustomize", str(ROOT / "manifests/samples-claims"))))
+    (job,) = (resource for resource in resources if resource["kind"] == "Job")
+    shorter = {"MNIST_EPOCHS": "1", "MNIST_SAMPLES": "6000"}
+    job["spec"]["environmentVariables"] = [{"name": name, "value": value} for name, value in shorter.items()]
+    claims.cluster.apply(*resources)
+    status = claims.finished("cntk-python-1", seconds=240)["status"]
+    log = claims.cluster.kubectl("logs", "-n", claims.namespace, "cntk-python-1-1-0", "-c", "job")
+    assert status["executionState"] == "succeeded", log
+    models = claims.storage.files.get_share_client(claims.namespace).list_directories_and_files(
+        f"logs/{status['jobOutputDirectoryPathSegment']}/outputs"
+    )
+    assert [model["name"] for model in models] == ["ConvNet_MNIST_0.dnn"]

@@ -39,6 +39,7 @@ SHARE = {"azureFileUrl": "https://acc.file.core.windows.net/logs", "relativeMoun
 CONTAINER = {"accountName": "acc", "containerName": "data", "relativeMountPath": "data"}
 SERVER = {"fileServer": {"id": "nfs"}, "relativeMountPath": "nfs"}
 UNMANAGED = {"mountCommand": "mount -t nfs host:/x", "relativeMountPath": "own"}
+CLAIM = {"claimName": "training", "relativeMountPath": "claim"}
 SECRET = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "value"}}}
 SETUP = {"commandLine": "true", "stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/logs"}
 
@@ -85,6 +86,8 @@ NO_KEY = (
     "accountKey may not stand in a resource: put the key into a Secret and name it in secretRef, or let "
     "'kubectl batchai' do that"
 )
+CREDENTIALS = "credentials must have either secretRef or workloadIdentity"
+SUB_PATH = "subPath must be a relative path without '..' parts, such as 'mnist/train'"
 CONTAINER_NAME = "containerName must have 3 to 63 lower-case letters, digits and '-', and begin and end with no '-'"
 IDENTIFIER = "id becomes the end of an environment variable's name: use letters, digits and '_' only"
 DURATION = "maxWallClockTime must be a duration such as P7D, PT2H30M, 7.00:00:00 or '7 days, 0:00:00'"
@@ -129,6 +132,7 @@ def mounts(kind: str, path: str) -> Iterator[Case]:
         "azureBlobFileSystems": CONTAINER,
         "fileServers": SERVER,
         "unmanagedFileSystems": UNMANAGED,
+        "persistentVolumeClaims": CLAIM,
     }
     for field, entry in lists.items():
         for bad in ("/logs", "../logs", "a//b", "a/./b", "logs/"):
@@ -142,6 +146,11 @@ def mounts(kind: str, path: str) -> Iterator[Case]:
     for field, entry in (("azureFileShares", SHARE), ("azureBlobFileSystems", CONTAINER)):
         with_key = {**entry, "credentials": {"accountKey": "a2V5"}}
         yield case(f"{field}[].credentials.accountKey", NO_KEY, {field: [with_key]})
+        both = {"secretRef": {"name": "key"}, "workloadIdentity": {"clientId": "c"}}
+        yield case(f"{field}[].credentials", CREDENTIALS, {field: [{**entry, "credentials": both}]})
+    for sub_path in ("/a", "../a", "a/..", "a/../b"):
+        change = {"persistentVolumeClaims": [{**CLAIM, "subPath": sub_path}]}
+        yield case("persistentVolumeClaims[].subPath", SUB_PATH, change)
     for url in ("http://acc.file.core.windows.net/logs", "https://acc.file.core.windows.net", "https://a.b/logs/more"):
         yield case("azureFileShares[].azureFileUrl", SHARE_URL, {"azureFileShares": [{**SHARE, "azureFileUrl": url}]})
     for name in ("ab", "-data", "Data"):
@@ -413,6 +422,7 @@ LIMITS = [
     ("Job", "spec.pyTorchSettings", {"pythonScriptFilePath": "a.py", "communicationBackend": "nccl"}),
     ("Job", "spec.cntkSettings", {"pythonScriptFilePath": "a.py", "processCount": 0}),
     ("Job", "spec.mountVolumes.azureFileShares", [{**SHARE, "fileMode": "0888"}]),
+    ("Job", "spec.mountVolumes.persistentVolumeClaims", [{**CLAIM, "claimName": ""}]),
     ("Job", "spec.stdOutErrPathPrefix", None),
     ("Job", "spec.environmentVariables", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
     ("Job", "spec.secrets", [SECRET, SECRET]),
@@ -436,9 +446,20 @@ def test_a_value_out_of_its_limits_is_refused(server: Server, kind: str, path: s
 
 MOUNTS = {
     "azureFileShares": [{**SHARE, "fileMode": "755", "credentials": {"secretRef": {"name": "key"}}}],
-    "azureBlobFileSystems": [{**CONTAINER, "relativeMountPath": "data/mnist"}],
+    "azureBlobFileSystems": [
+        {
+            **CONTAINER,
+            "relativeMountPath": "data/mnist",
+            "readOnly": True,
+            "credentials": {"workloadIdentity": {"clientId": "c", "tenantId": "t"}},
+        }
+    ],
     "fileServers": [{**SERVER, "relativeMountPath": "data/mnist2", "sourceDirectory": "/x"}],
     "unmanagedFileSystems": [{**UNMANAGED, "relativeMountPath": "logs.d"}],
+    "persistentVolumeClaims": [
+        CLAIM,
+        {**CLAIM, "subPath": "mnist/..a", "relativeMountPath": "mnist", "readOnly": True},
+    ],
 }
 TASK = {**SETUP, "environmentVariables": [{"name": "A", "value": "1"}, {"name": "B"}], "secrets": [SECRET]}
 GOOD: list[tuple[str, Object]] = [
@@ -515,6 +536,7 @@ def test_the_longest_lists_are_within_the_rules_budget(server: Server) -> None:
         "azureBlobFileSystems": CONTAINER,
         "fileServers": SERVER,
         "unmanagedFileSystems": UNMANAGED,
+        "persistentVolumeClaims": CLAIM,
     }
     server.create(
         "Job",

@@ -1,6 +1,7 @@
 import pytest
 
 from batchai.errors import SpecError
+from batchai.plan.mounts import Endpoints
 from batchai.plan.vaults import VaultIdentity
 from batchai.settings import Settings
 
@@ -39,9 +40,28 @@ def test_what_an_installation_may_choose() -> None:
     assert Settings.from_environment(NEEDED).clusters_per_namespace is None
 
 
+def test_storage_accounts_of_other_endpoints() -> None:
+    given = {
+        "BATCHAI_STORAGE_ENDPOINT_SUFFIX": "core.chinacloudapi.cn",
+        "BATCHAI_STORAGE_SERVERS": '{"dev": {"blob": "http://10.0.0.1:10000/dev"}, "old": {"file": "filer"}}',
+    }
+    endpoints = Settings.from_environment(NEEDED | given).endpoints
+    assert endpoints == Endpoints("core.chinacloudapi.cn", {"old": "filer"}, {"dev": "http://10.0.0.1:10000/dev"})
+    empty = {"BATCHAI_STORAGE_ENDPOINT_SUFFIX": "", "BATCHAI_STORAGE_SERVERS": ""}
+    assert Settings.from_environment(NEEDED | empty).endpoints == Endpoints("core.windows.net", {}, {})
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("BATCHAI_CLUSTERS_PER_NAMESPACE", "many"), ("BATCHAI_VM_IMAGES", "cntk:2"), ("BATCHAI_VM_IMAGES", '{"a": 1}')],
+    [
+        ("BATCHAI_CLUSTERS_PER_NAMESPACE", "many"),
+        ("BATCHAI_VM_IMAGES", "cntk:2"),
+        ("BATCHAI_VM_IMAGES", '{"a": 1}'),
+        ("BATCHAI_STORAGE_SERVERS", "dev"),
+        ("BATCHAI_STORAGE_SERVERS", "[]"),
+        ("BATCHAI_STORAGE_SERVERS", '{"a": "b"}'),
+        ("BATCHAI_STORAGE_SERVERS", '{"a": {"queue": "b"}}'),
+    ],
 )
 def test_what_cannot_be_read_is_named(name: str, text: str) -> None:
     with pytest.raises(SpecError, match=name):

@@ -38,6 +38,15 @@ class KeyVaultSecretReference(Model):
     secret_url: Annotated[str, text(maximum=1024)] = Field(description="URL of the secret in the vault.")
 
 
+class WorkloadIdentity(Model):
+    """A Microsoft Entra identity that trusts the service account `default` of the namespace; nothing is secret."""
+
+    client_id: Annotated[str, text(maximum=64, minimum=1)] = Field(description="Client id of the identity.")
+    tenant_id: Annotated[str, text(maximum=64, minimum=1)] | None = Field(
+        default=None, description="Its tenant. Default: the one that the Kubernetes cluster is in."
+    )
+
+
 class StorageCredentials(Model):
     """Who may mount. Values never stand here: they live in a Secret of the namespace."""
 
@@ -61,6 +70,19 @@ class StorageCredentials(Model):
     account_key_secret_reference: KeyVaultSecretReference | None = Field(
         default=None, description="The account's key in an Azure Key Vault."
     )
+    workload_identity: WorkloadIdentity | None = Field(
+        default=None, description="Mounts with an identity instead of a Secret."
+    )
+
+
+Credentials = Annotated[
+    StorageCredentials,
+    Rule(
+        "!(has(self.secretRef) && has(self.workloadIdentity))",
+        "credentials must have either secretRef or workloadIdentity",
+    ),
+]
+ReadOnly = Annotated[bool, Field(description="Mounts it read-only. Default false.")]
 
 
 class AzureFileShare(Model):
@@ -77,12 +99,13 @@ class AzureFileShare(Model):
             "azureFileUrl must name one share, as https://<account>.file.core.windows.net/<share>",
         ),
     ] = Field(description="https://<account>.file.core.windows.net/<share>.")
-    credentials: StorageCredentials | None = Field(
+    credentials: Credentials | None = Field(
         default=None, description="Default: the Secret batchai-storage-<account> of the namespace."
     )
     relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
     file_mode: Mode = Field(default="0777", description="Permissions of files, octal. Default 0777.")
     directory_mode: Mode = Field(default="0777", description="Permissions of directories, octal. Default 0777.")
+    read_only: ReadOnly = False
 
 
 class AzureBlobFileSystem(Model):
@@ -97,13 +120,14 @@ class AzureBlobFileSystem(Model):
             "containerName must have 3 to 63 lower-case letters, digits and '-', and begin and end with no '-'",
         ),
     ] = Field(description="Name of the container.")
-    credentials: StorageCredentials | None = Field(
+    credentials: Credentials | None = Field(
         default=None, description="Default: the Secret batchai-storage-<account> of the namespace."
     )
     relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
     mount_options: Annotated[str, text(maximum=2048)] | None = Field(
         default=None, description="blobfuse options; those of blobfuse 1 are translated."
     )
+    read_only: ReadOnly = False
 
 
 class FileServerReference(Model):
@@ -114,19 +138,47 @@ class FileServerReference(Model):
         default=None, description="Directory of the server to mount. Default: its whole export."
     )
     relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
-    mount_options: Annotated[str, text(maximum=2048)] | None = Field(default=None, description="NFS mount options.")
+    mount_options: Annotated[str, text(maximum=2048)] | None = Field(
+        default=None, description="NFS mount options, separated by commas."
+    )
+    read_only: ReadOnly = False
 
 
 class UnmanagedFileSystem(Model):
     """A file system that the user's own command mounts."""
 
     mount_command: Annotated[str, text(maximum=4096)] = Field(
-        description="Mount command; the mount path is appended to it."
+        description="mount -t nfs [-o OPTIONS] HOST:/PATH, or nfs4; the service appended the mount path to it."
     )
     relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
 
 
-_LISTS = ("azureFileShares", "azureBlobFileSystems", "fileServers", "unmanagedFileSystems")
+class PersistentVolumeClaimMount(Model):
+    """A PersistentVolumeClaim of the namespace; Batch AI had nothing like it."""
+
+    claim_name: Annotated[str, text(maximum=253, minimum=1)] = Field(description="Name of the claim.")
+    sub_path: (
+        Annotated[
+            str,
+            text(maximum=1024, minimum=1),
+            Rule(
+                "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+                "subPath must be a relative path without '..' parts, such as 'mnist/train'",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Directory of the claim to mount, made if it is missing. Default: all of it.")
+    relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
+    read_only: ReadOnly = False
+
+
+_LISTS = (
+    "azureFileShares",
+    "azureBlobFileSystems",
+    "fileServers",
+    "unmanagedFileSystems",
+    "persistentVolumeClaims",
+)
 _PATHS = " + ".join(f"(has(self.{name}) ? self.{name}.map(m, m.relativeMountPath) : [])" for name in _LISTS)
 
 
@@ -144,6 +196,9 @@ class MountVolumes(Model):
     )
     unmanaged_file_systems: Annotated[list[UnmanagedFileSystem], Field(max_length=16)] | None = Field(
         default=None, description="File systems with a mount command of their own."
+    )
+    persistent_volume_claims: Annotated[list[PersistentVolumeClaimMount], Field(max_length=16)] | None = Field(
+        default=None, description="PersistentVolumeClaims of the namespace."
     )
 
 

@@ -36,6 +36,7 @@ class Resource:
 PODS = Resource("", "v1", "pods")
 NODES = Resource("", "v1", "nodes", namespaced=False)
 SERVICES = Resource("", "v1", "services")
+VOLUMES = Resource("", "v1", "persistentvolumes", namespaced=False)
 CLAIMS = Resource("", "v1", "persistentvolumeclaims")
 EVENTS = Resource("", "v1", "events")
 EVENT_SERIES = Resource("events.k8s.io", "v1", "events")

@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 
 from batchai.api.cluster import ClusterSpec
 from batchai.api.job import JobSpec
-from batchai.api.mounts import AzureFileShare, MountVolumes, StorageCredentials, default_secret_name
+from batchai.api.mounts import (
+    AzureFileShare,
+    FileServerReference,
+    MountVolumes,
+    StorageCredentials,
+    default_secret_name,
+)
 from batchai.errors import SpecError
 
 ROOT = "/mnt/batch/tasks/shared/LS_root"
@@ -118,13 +124,16 @@ def output_paths(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
 
 
 def shared_path(spec: JobSpec, identity: JobIdentity, attempt: int) -> str | None:
-    """Where the nodes of a job share a directory, if an Azure file share of the job can hold it.
+    """Where the nodes of a job share a directory, if an Azure file share or a file server of the job can hold it.
 
-    The share of stdouterr if that is one, else the first one. A new attempt finds it empty. Blob containers are no
-    place for it: other nodes see a file there when it is closed, and locks mean nothing.
+    The mount of stdouterr if that is one, else the first one. A new attempt finds it empty. Blob containers are no
+    place for it: other nodes see a file there when it is closed, and locks mean nothing. Nor are claims: what several
+    nodes can do with one is not known here.
     """
     volumes = spec.mount_volumes
-    roots = [f"{identity.mount_root}/{share.relative_mount_path.strip('/')}" for share in _shares(volumes)]
+    servers = (volumes.file_servers or []) if volumes else []
+    shared: list[AzureFileShare | FileServerReference] = [*_shares(volumes), *servers]
+    roots = [f"{identity.mount_root}/{mount.relative_mount_path.strip('/')}" for mount in shared if not mount.read_only]
     if not roots:
         return None
     logs = stdouterr_path(spec, identity)

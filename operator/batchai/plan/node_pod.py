@@ -76,7 +76,7 @@ def volumes(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
     return [
         {"name": "launcher", "emptyDir": {}},
         {"name": "mounts", "emptyDir": {}},
-        *(mount.pod_volume() for mount in mounts),
+        *{mount.volume: mount.pod_volume() for mount in mounts}.values(),
     ]
 
 

@@ -4,7 +4,7 @@ Builders only: what is in a pod follows from the arguments, nothing is read from
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchai import toolkits
@@ -12,11 +12,12 @@ from batchai.api import names
 from batchai.api.cluster import ClusterSpec
 from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
+from batchai.errors import SpecError
 from batchai.plan import secrets, vaults
-from batchai.plan.directories import MOUNT_ROOT, JobIdentity, shared_path
+from batchai.plan.directories import MOUNT_ROOT, JobIdentity, output_paths, shared_path, stdouterr_path
 from batchai.plan.environment import job_environment
 from batchai.plan.launch import launch_environment
-from batchai.plan.mounts import Mount, cluster_mounts, job_mounts
+from batchai.plan.mounts import Mount, Surroundings, cluster_mounts, job_mounts
 from batchai.plan.naming import host_name, pod_name, service_name, shared_claim_name, ssh_secret_name
 from batchai.plan.node_pod import (
     BUNDLE_MOUNT,
@@ -78,9 +79,30 @@ def default_images(
 def check(job: Job, identity: JobIdentity, vault_identity: VaultIdentity | None) -> None:
     """Raises SpecError for anything in the job that pods cannot be planned for, whatever nodes it gets."""
     toolkits.launch(job.spec, Allocation(hosts=(job.metadata.name,) * job.spec.node_count))
-    job_mounts(job.spec.mount_volumes, identity.mount_root)
+    _check_outputs(job.spec, identity, job_mounts(job.spec.mount_volumes, identity.mount_root, Surroundings()))
     secrets.check(job.spec)
     provider_classes(job, vault_identity)
+
+
+def _check_outputs(spec: JobSpec, identity: JobIdentity, mounts: Sequence[Mount]) -> None:
+    """Raises SpecError for a directory that the job could not make."""
+    written = {"spec.stdOutErrPathPrefix": stdouterr_path(spec, identity)}
+    for index, path in enumerate(output_paths(spec, identity).values()):
+        written[f"spec.outputDirectories[{index}].pathPrefix"] = path
+    for field, path in written.items():
+        for mount in mounts:
+            if mount.read_only and path.startswith(f"{mount.path}/"):
+                raise SpecError(field, f"lies on {mount.title}, which is mounted read-only: choose another mount")
+
+
+def all_mounts(job: Job, identity: JobIdentity, cluster: ClusterSpec, surroundings: Surroundings) -> tuple[Mount, ...]:
+    """What the job's pods mount: the cluster's file systems and the job's own. Raises as `job_mounts` does."""
+    used = replace(
+        surroundings,
+        claims_only=job.spec.pod_security == "restricted",
+        owner=job.metadata.uid,
+    )
+    return (*cluster_mounts(cluster, used), *job_mounts(job.spec.mount_volumes, identity.mount_root, used))
 
 
 def needs_shared_claim(job: Job, identity: JobIdentity, cluster: ClusterSpec) -> bool:
@@ -99,13 +121,16 @@ def job_pods(
     *,
     cluster: ClusterSpec,
     images: Images,
+    mounts: Sequence[Mount],
     cluster_domain: str = "cluster.local",
 ) -> list[dict[str, Any]]:
-    """The pods of an attempt, master first. Raises SpecError as `check` does, and for what its nodes cannot do."""
+    """The pods of an attempt, master first; mounts: as `all_mounts` has them.
+
+    Raises SpecError as `check` does, and for what its nodes cannot do.
+    """
     several = len(attempt.nodes) > 1
     name_of = host_name if several else pod_name
     hosts = tuple(name_of(job.metadata.name, attempt.number, index) for index in range(len(attempt.nodes)))
-    mounts = (*cluster_mounts(cluster), *job_mounts(job.spec.mount_volumes, identity.mount_root))
     target = shared_path(job.spec, identity, attempt.number) if several else None
     claim = several and needs_shared_claim(job, identity, cluster)
     allocation = Allocation(hosts, attempt.gpus, shared=not several or claim or target is not None)

@@ -6,9 +6,10 @@ from typing import Any
 from batchai.api import names
 from batchai.api.cluster import ClusterSpec
 from batchai.api.job import EnvironmentSecret, JobSpec
-from batchai.api.mounts import MountVolumes
 from batchai.errors import SpecError
-from batchai.plan.mounts import secret_names
+from batchai.plan.mounts import key_secret_names, secret_names
+
+_KEY_OR_SAS = f"{names.SECRET_ACCOUNT_KEY} or {names.SECRET_ACCOUNT_SAS}"
 
 
 def needed(spec: JobSpec, cluster: ClusterSpec) -> dict[str, tuple[str, ...]]:
@@ -17,10 +18,11 @@ def needed(spec: JobSpec, cluster: ClusterSpec) -> dict[str, tuple[str, ...]]:
     Not those that a driver makes of a Key Vault: they come with the pods (plan/vaults.py).
     """
     shared = cluster.node_setup.mount_volumes if cluster.node_setup else None
-    secrets: dict[str, tuple[str, ...]] = dict.fromkeys(
-        (*secret_names(shared), *secret_names(spec.mount_volumes)),
-        (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY),
-    )
+    with_key = key_secret_names(shared) | key_secret_names(spec.mount_volumes)
+    secrets: dict[str, tuple[str, ...]] = {
+        name: (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY if name in with_key else _KEY_OR_SAS)
+        for name in (*secret_names(shared), *secret_names(spec.mount_volumes))
+    }
     for variable in spec.secrets or []:
         if variable.value_from is not None:
             reference = variable.value_from.secret_key_ref
@@ -55,19 +57,6 @@ def check(spec: JobSpec) -> None:
                 f"spec.secrets[{index}]",
                 "has no value: name a Secret in valueFrom or a vault's in valueSecretReference",
             )
-    volumes = spec.mount_volumes or MountVolumes()
-    for name, mounts in (
-        ("azureFileShares", [share.credentials for share in volumes.azure_file_shares or []]),
-        ("azureBlobFileSystems", [blob.credentials for blob in volumes.azure_blob_file_systems or []]),
-    ):
-        for index, credentials in enumerate(mounts):
-            if credentials and credentials.account_key_secret_reference and not credentials.secret_ref:
-                # For inline volumes Azure's drivers take the account from the Secret alone.
-                raise SpecError(
-                    f"spec.mountVolumes.{name}[{index}].credentials.accountKeySecretReference",
-                    "a mount's Secret has the account's name beside the key, and a Key Vault has the key alone: put "
-                    "both into a Secret and name it in credentials.secretRef",
-                )
     settings = spec.container_settings
     registry = settings.image_source_registry.credentials if settings else None
     if registry is not None and registry.secret_ref is None:

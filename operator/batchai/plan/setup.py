@@ -5,7 +5,7 @@ It stays until its success is noted on the node; a failed one stays as long as t
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from batchai.api import names
 from batchai.api.cluster import Cluster, SetupTask
 from batchai.plan.directories import MOUNT_ROOT, expand
 from batchai.plan.launch import launcher_variables
-from batchai.plan.mounts import cluster_mounts
+from batchai.plan.mounts import Mount
 from batchai.plan.naming import setup_name
 from batchai.plan.node_pod import BUNDLE_MOUNT, JOB_CONTAINER, LAUNCH_COMMAND, launcher, literal, pinned, volumes
 from batchai.plan.placeholders import cluster_owner
@@ -53,12 +53,11 @@ def path_suffix(subscription: str, workspace: str, cluster: Cluster, name: str) 
 
 
 def setup_pod(
-    cluster: Cluster, node: NodeView, fingerprint: str, *, suffix: str, images: SetupImages
+    cluster: Cluster, node: NodeView, fingerprint: str, *, suffix: str, images: SetupImages, mounts: Sequence[Mount]
 ) -> dict[str, Any]:
-    """The pod. Raises SpecError for mounts that this version cannot make."""
+    """The pod. mounts: those of the cluster."""
     setup = cluster.spec.node_setup
     task = setup.setup_task if setup else None
-    mounts = cluster_mounts(cluster.spec)
     directory = "/tmp" if task is None else f"{expand(task.std_out_err_path_prefix, _ROOTS).rstrip('/')}/{suffix}"  # noqa: S108
     command = task.command_line if task else ":"
     process = Process(command, "setup task", f"stdout-{node.name}.txt", f"stderr-{node.name}.txt")

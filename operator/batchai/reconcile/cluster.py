@@ -63,6 +63,7 @@ class ClusterReconciler:
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             await self._abandon(key)
             return None
+        await self._keeper.sweep(key[1:], raw["metadata"]["uid"])
         workspace = context.objects.get("Workspace", key.namespace, raw["spec"]["workspace"])
         if workspace is None:
             status = shape.orphan(Cluster.model_validate(raw), context.clock())
@@ -131,6 +132,7 @@ class ClusterReconciler:
     async def _abandon(self, key: Key) -> None:
         """The Cluster goes: its nodes are given back, those that still run a job when it has ended."""
         self._memories.pop(key, None)
+        await self._keeper.sweep(key[1:], None)
         held = ledger.holders((), self._context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
         own = (node.name for node in map(view, self._context.nodes.items()) if node.owner == key[1:])
         await self._keeper.release([name for name in own if name not in held])

@@ -25,6 +25,7 @@ class Key(NamedTuple):
 class Context:
     """The surroundings of a reconciler.
 
+    volumes: the PersistentVolumes that were made for jobs and clusters, by the labels of their owners;
     mount_failures: pod UID → message of the kubelet's last FailedMount event; subscription: the UID of the
     kube-system namespace, which takes the place of the service's subscription id; written: told of each status
     that was written, with the object as it was, its status before, and after; created: of each pod that was made for
@@ -35,6 +36,7 @@ class Context:
     objects: ObjectStore
     pods: Store
     nodes: Store
+    volumes: Store
     mount_failures: Mapping[str, str]
     queue: WorkQueue[Key]
     settings: Settings

@@ -15,11 +15,13 @@ from batchai.kube.client import CLAIMS, JOBS, PODS, PROVIDER_CLASSES, SECRETS, S
 from batchai.kube.store import Object
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
-from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, needs_shared_claim
+from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, needs_shared_claim
+from batchai.plan.static_volumes import VolumeOwner
 from batchai.plan.vaults import provider_classes
 from batchai.reconcile.admission import admitted
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
+from batchai.reconcile.storage import StaticVolumes, surroundings
 from batchai.reconcile.writes import adopted, gone_is_fine, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
@@ -35,6 +37,7 @@ class JobReconciler:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._volumes = StaticVolumes(context)
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass over a job; seconds until the next look, or None."""
@@ -44,6 +47,8 @@ class JobReconciler:
         uid = raw["metadata"]["uid"] if raw else None
         own = [pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid]
         await self._remove(pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] != uid)
+        lives = raw is not None and "deletionTimestamp" not in raw["metadata"] and not _has_ended(raw)
+        await self._volumes.sweep(names.LABEL_JOB, key.namespace, key.name, uid if lives else None)
         if raw is None:
             return None
         if "deletionTimestamp" in raw["metadata"]:
@@ -144,20 +149,26 @@ class JobReconciler:
         identity = self._stored_identity(job)
         try:
             vaults = provider_classes(job, context.settings.vault_identity)
+            mounts = all_mounts(job, identity, spec, surroundings(context, job.metadata.namespace))
             planned = job_pods(
                 job,
                 identity,
                 attempt,
                 cluster=spec,
                 images=images,
+                mounts=mounts,
                 cluster_domain=context.settings.cluster_domain,
             )
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             return life.Step(life.failed(job, problem, now), stop_pods=True)
+        except DependencyNotReady as missing:
+            return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         try:
             if not pods:
                 await self._create_provider_classes(vaults)
+                owner = VolumeOwner(job.metadata.namespace, names.LABEL_JOB, peers.owner(job))
+                await self._volumes.make(mounts, owner)
             if len(planned) > 1 and not pods:
                 await self._create_surroundings(job, identity, spec)
             await together(self._create_pod(job, pod) for index, pod in enumerate(planned) if index not in pods)
@@ -279,3 +290,7 @@ class JobReconciler:
     def _stored_identity(job: Job) -> JobIdentity:
         assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - admitted jobs have it
         return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
+
+
+def _has_ended(raw: Object) -> bool:
+    return raw.get("status", {}).get("executionState") in TERMINAL_STATES

@@ -1,23 +1,26 @@
 """Hands a cluster's idle nodes to its queued jobs, and tells the others why they wait (Batch AI reference §7)."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchai.api.cluster import Cluster
 from batchai.api.job import Job, JobStatus
-from batchai.errors import KubeApiError
+from batchai.api.mounts import MountVolumes
+from batchai.errors import DependencyNotReady, KubeApiError
 from batchai.kube.client import JOBS
 from batchai.plan import secrets
+from batchai.plan.mounts import claim_names, file_server_ids
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.presence import SecretPresence
+from batchai.reconcile.presence import Kind, Presence
+from batchai.reconcile.storage import file_server
 from batchai.reconcile.writes import together, write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
 from batchai.status import job as life
 
-_SECRET_CHECK_SECONDS = 5.0
-"""How often a missing Secret is looked for: the operator may not watch Secrets."""
+_CHECK_SECONDS = 5.0
+"""How often what a job lacks is looked for: the operator may not watch Secrets, and needs to watch no claims."""
 _REFRESH = timedelta(seconds=5)
 """How often jobs that wait are told about a queue that moves."""
 _TOLD_AT_ONCE = 256
@@ -54,12 +57,21 @@ class Advance:
     look_again: float | None
 
 
+@dataclass(frozen=True)
+class _Need:
+    """Something that a job's pods would wait for, and how it comes to be."""
+
+    kind: Kind
+    name: str
+    remedy: str
+
+
 class JobQueue:
     """The queues of all clusters; between passes it remembers only when it told jobs of their place."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._presence = SecretPresence(context.api, context.clock)
+        self._presence = Presence(context.api, context.clock)
         self._told: dict[str, datetime] = {}
         self._unsure: set[Key] = set()
 
@@ -87,9 +99,9 @@ class JobQueue:
             else:
                 candidates[job.entry.name] = job
         queue = order(job.entry for job in candidates.values())
-        missing: dict[str, str] = {}
+        missing: dict[str, DependencyNotReady] = {}
         decision = assign(queue, nodes.idle, nodes.coming)
-        while newly := await self._without_secrets(cluster, [candidates[name].job for name in decision.started]):
+        while newly := await self._lacking(cluster, [candidates[name].job for name in decision.started]):
             missing |= newly
             decision = assign([entry for entry in queue if entry.name not in missing], nodes.idle, nodes.coming)
         await self._start({name: (candidates[name].job, nodes) for name, nodes in decision.started.items()})
@@ -97,7 +109,7 @@ class JobQueue:
         late = await self._tell(cluster, waiting, missing, _after(nodes.supply, decision.started))
         pauses = [(at - now).total_seconds() for at in resting]
         if missing:
-            pauses.append(_SECRET_CHECK_SECONDS)
+            pauses.append(_CHECK_SECONDS)
         if late is not None:
             pauses.append(late.total_seconds())
         return Advance(decision.started, min(pauses, default=None))
@@ -119,7 +131,7 @@ class JobQueue:
             self._context.queue.add(key)
 
     async def _tell(
-        self, cluster: Cluster, waiting: Sequence[Waiter], missing: Mapping[str, str], supply: Supply
+        self, cluster: Cluster, waiting: Sequence[Waiter], missing: Mapping[str, DependencyNotReady], supply: Supply
     ) -> timedelta | None:
         """Writes places and reasons that changed; after how long more is to be told."""
         now = self._context.clock()
@@ -131,7 +143,7 @@ class JobQueue:
             entry, told = waiter.entry, waiter.told
             place = shown_position(position, told[0] if told else None)
             if entry.name in missing:
-                reason, message = "SecretNotFound", missing[entry.name]
+                reason, message = missing[entry.name].reason, missing[entry.name].message
             else:
                 reason, message = waiting_message(entry, place, supply)
             if told == (place, reason, message):
@@ -149,26 +161,52 @@ class JobQueue:
             return timedelta(0)
         return last + _REFRESH - now if skipped and last is not None else None
 
-    async def _without_secrets(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, str]:
-        """The jobs that would start but lack a Secret: name → what is missing."""
+    async def _lacking(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, DependencyNotReady]:
+        """The jobs that would start but lack something: name → the first thing that is not there."""
         namespace = cluster.metadata.namespace
-        needed = {job.metadata.name: secrets.needed(job.spec, cluster.spec) for job in starting}
-        asked = list(dict.fromkeys(secret for found in needed.values() for secret in found))
-        present = await asyncio.gather(*(self._presence.exists(namespace, secret) for secret in asked))
-        absent = {secret for secret, exists in zip(asked, present, strict=True) if not exists}
-        missing: dict[str, str] = {}
-        for name, found in needed.items():
-            if (secret := next((secret for secret in found if secret in absent), None)) is not None:
-                missing[name] = (
-                    f"waits for Secret '{secret}' in namespace '{namespace}': create it with the keys "
-                    f"{' and '.join(found[secret])}"
-                )
-        return missing
+        needs = {job.metadata.name: list(_needs(job, cluster)) for job in starting}
+        asked = list(dict.fromkeys(need for found in needs.values() for need in found))
+        there = await asyncio.gather(*(self._presence.exists(need.kind, namespace, need.name) for need in asked))
+        absent = {need for need, exists in zip(asked, there, strict=True) if not exists}
+        found = {
+            job.metadata.name: self._first_missing(job, cluster, needs[job.metadata.name], absent) for job in starting
+        }
+        return {name: missing for name, missing in found.items() if missing is not None}
+
+    def _first_missing(
+        self, job: Job, cluster: Cluster, needs: Sequence[_Need], absent: Collection[_Need]
+    ) -> DependencyNotReady | None:
+        namespace = job.metadata.namespace
+        for need in needs:
+            if need in absent:
+                text = f"waits for {need.kind} '{need.name}' in namespace '{namespace}': {need.remedy}"
+                return DependencyNotReady(f"{need.kind}NotFound", text)
+        try:
+            for identifier in _ids_of_file_servers(job, cluster):
+                file_server(self._context, namespace, identifier)
+        except DependencyNotReady as error:
+            return error
+        return None
 
     async def _write(self, job: Job, status: JobStatus) -> None:
         raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
         if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
             await write_status(self._context, JOBS, raw, status)
+
+
+def _needs(job: Job, cluster: Cluster) -> Iterator[_Need]:
+    for secret, keys in secrets.needed(job.spec, cluster.spec).items():
+        yield _Need("Secret", secret, f"create it with the keys {' and '.join(keys)}")
+    for claim in sorted(claim_names(_shared(cluster)) | claim_names(job.spec.mount_volumes)):
+        yield _Need("PersistentVolumeClaim", claim, "create it")
+
+
+def _ids_of_file_servers(job: Job, cluster: Cluster) -> list[str]:
+    return sorted(file_server_ids(_shared(cluster)) | file_server_ids(job.spec.mount_volumes))
+
+
+def _shared(cluster: Cluster) -> MountVolumes | None:
+    return cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None
 
 
 def waiter(job: Job) -> Waiter | None:

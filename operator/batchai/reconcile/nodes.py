@@ -4,19 +4,22 @@ A claim names the node's resourceVersion, so two Clusters never own one node.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import Cluster
-from batchai.errors import KubeApiError, SpecError
+from batchai.errors import DependencyNotReady, KubeApiError, SpecError
 from batchai.kube.client import CAPACITY_BUFFERS, NODES, POD_TEMPLATES, PODS, Resource
 from batchai.kube.store import Object
+from batchai.plan.mounts import cluster_mounts
 from batchai.plan.naming import azure_name, placeholder_name, setup_name
-from batchai.plan.placeholders import KEPT, buffer, buffer_template, placeholder
+from batchai.plan.placeholders import KEPT, buffer, buffer_template, cluster_owner, placeholder
 from batchai.plan.setup import SetupImages, path_suffix, required_setup, setup_fingerprint, setup_pod
+from batchai.plan.static_volumes import VolumeOwner
 from batchai.reconcile.context import Context
 from batchai.reconcile.slim import slim_node
+from batchai.reconcile.storage import StaticVolumes, surroundings
 from batchai.reconcile.writes import gone_is_fine, together
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import NodeView
@@ -44,6 +47,7 @@ class NodeKeeper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._volumes = StaticVolumes(context)
 
     async def claim(self, owner: Owner, nodes: Sequence[str]) -> None:
         """Makes nodes the Cluster's own. Raises KubeApiError 409 if somebody changed one of them meanwhile."""
@@ -57,6 +61,10 @@ class NodeKeeper:
         labels = {names.LABEL_CLUSTER: None, names.LABEL_CLUSTER_NAMESPACE: None}
         annotations = dict.fromkeys((*KEPT, names.ANNOTATION_PREPARED))
         await together(self._change(node, labels, annotations, []) for node in nodes)
+
+    async def sweep(self, owner: Owner, uid: str | None) -> None:
+        """Removes the volumes that were made for a Cluster of this name, but for those of the one with this UID."""
+        await self._volumes.sweep(names.LABEL_SETUP, *owner, uid)
 
     async def prepare(self, cluster: Cluster, raw: Object, nodes: Iterable[NodeView]) -> Readiness:
         """Brings the Cluster's setup forward on its nodes; busy ones are not among `nodes`."""
@@ -157,10 +165,16 @@ class NodeKeeper:
     async def _start_setup(self, cluster: Cluster, suffix: str, node: NodeView, fingerprint: str) -> NodeProblem | None:
         context = self._context
         images = SetupImages(context.settings.launcher_image, context.settings.default_images["*"])
+        metadata = cluster.metadata
+        used = replace(surroundings(context, metadata.namespace), owner=metadata.uid)
         try:
-            await self._create(PODS, setup_pod(cluster, node, fingerprint, suffix=suffix, images=images))
+            mounts = cluster_mounts(cluster.spec, used)
         except SpecError as error:
             return NodeProblem(node.name, "InvalidCluster", f"cannot be set up: {error}")
+        except DependencyNotReady as missing:
+            return NodeProblem(node.name, missing.reason, missing.message)
+        await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, cluster_owner(cluster)))
+        await self._create(PODS, setup_pod(cluster, node, fingerprint, suffix=suffix, images=images, mounts=mounts))
         return None
 
     def _pods(self, cluster: Cluster) -> list[Object]:

@@ -1,27 +1,42 @@
-"""Whether Secrets exist, asked again only after a while: many jobs name the same few."""
+"""Whether Secrets and claims exist, asked again only after a while: many jobs name the same few."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
-from batchai.kube.client import KubeApi
+from batchai.errors import KubeApiError
+from batchai.kube.client import CLAIMS, KubeApi
 
 _TRUSTED = timedelta(seconds=60)
-"""A Secret that is deleted in the meantime is named by the kubelet's own message."""
+"""What is deleted in the meantime is named by the kubelet's or the scheduler's own message."""
+
+Kind = Literal["Secret", "PersistentVolumeClaim"]
 
 
-class SecretPresence:
-    """Remembers Secrets that were seen; one that is missing is asked for every time."""
+class Presence:
+    """Remembers what was seen; what is missing is asked for every time."""
 
     def __init__(self, api: KubeApi, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
-        self._seen: dict[tuple[str, str], datetime] = {}
+        self._seen: dict[tuple[Kind, str, str], datetime] = {}
 
-    async def exists(self, namespace: str, name: str) -> bool:
-        """Whether the Secret exists. Raises KubeApiError."""
+    async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether the object exists. Raises KubeApiError."""
+        key = (kind, namespace, name)
         now = self._clock()
-        self._seen = {key: at for key, at in self._seen.items() if now - at < _TRUSTED}
-        key = (namespace, name)
-        if key not in self._seen and await self._api.exists_secret(namespace, name):
+        self._seen = {seen: at for seen, at in self._seen.items() if now - at < _TRUSTED}
+        if key not in self._seen and await self._ask(*key):
             self._seen[key] = now
         return key in self._seen
+
+    async def _ask(self, kind: Kind, namespace: str, name: str) -> bool:
+        if kind == "Secret":
+            return await self._api.exists_secret(namespace, name)
+        try:
+            await self._api.get(CLAIMS, name, namespace=namespace)
+        except KubeApiError as error:
+            if error.not_found:
+                return False
+            raise
+        return True

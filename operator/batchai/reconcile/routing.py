@@ -31,6 +31,10 @@ def of_object(kind: str, before: Object | None, after: Object | None, objects: O
     if kind == "Job":
         if _in_queue(before) != _in_queue(after):
             yield Key("Cluster", namespace, item["spec"]["cluster"])
+    elif kind == "FileServer":
+        # Nodes whose setup mounts it may wait for it.
+        for cluster in objects.list("Cluster", namespace):
+            yield Key("Cluster", namespace, cluster["metadata"]["name"])
     elif _as_parent(before) != _as_parent(after):
         for child, field in _CHILDREN.get(kind, ()):
             for found in objects.children(child, field, namespace, name):
@@ -73,6 +77,18 @@ def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:
         yield Key("Job", namespace, labels[names.LABEL_JOB])
         if after is None or (ended(after) and not (before and ended(before))):
             yield Key("Cluster", namespace, labels[names.LABEL_CLUSTER])
+
+
+def of_volume(before: Object | None, after: Object | None) -> Iterator[Key]:
+    """Whoever a PersistentVolume was made for; it may be gone, and the volume a leftover."""
+    for volume in (before, after):
+        if volume is None:
+            continue
+        namespace, labels = volume["spec"]["claimRef"]["namespace"], volume["metadata"].get("labels", {})
+        for label, kind in ((names.LABEL_JOB, "Job"), (names.LABEL_SETUP, "Cluster")):
+            if label in labels:
+                yield Key(kind, namespace, labels[label])
+        return
 
 
 def of_node(before: Object | None, after: Object | None, objects: ObjectStore) -> Iterator[Key]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from batchai.api import names
 from batchai.errors import BatchAIError, KubeApiError
-from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, KubeClient
+from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, VOLUMES, KubeClient
 from batchai.kube.informer import Informer, Selection
 from batchai.kube.store import Object, ObjectStore, Store, slim
 from batchai.logs import about
@@ -25,7 +25,8 @@ from batchai.reconcile.events import Recorder
 from batchai.reconcile.job import JobReconciler
 from batchai.reconcile.news import News, Observer, Outcome
 from batchai.reconcile.queue import WorkQueue
-from batchai.reconcile.slim import slim_node, slim_pod
+from batchai.reconcile.slim import slim_node, slim_pod, slim_volume
+from batchai.reconcile.storage import volume_index
 from batchai.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -46,13 +47,16 @@ class Runtime:
         managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
         self._pods = Informer(client, Selection(PODS, managed, slim=slim_pod), _pod_store(), self._pod_changed)
         self._nodes = Informer(client, Selection(NODES, slim=slim_node), Store(), self._node_changed)
+        owners = Store({label: volume_index(label) for label in (names.LABEL_JOB, names.LABEL_SETUP)})
+        selection = Selection(VOLUMES, managed, slim=slim_volume)
+        self._volumes = Informer(client, selection, owners, self._volume_changed)
         mounts = "involvedObject.kind=Pod,reason=FailedMount"
         self._events = Informer(client, Selection(EVENTS, field_selector=mounts), Store(), self._mount_failed)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Lists everything, then follows it and works."""
-        informers = (self._nodes, self._pods, self._events)
+        informers = (self._nodes, self._pods, self._volumes, self._events)
         versions = [await informer.sync() for informer in informers]
         reconcilers = await self._reconcilers()
         await self._relist()
@@ -101,7 +105,8 @@ class Runtime:
 
     def silence(self) -> dict[str, float]:
         """Seconds since the API server was heard last, for each resource that an informer follows."""
-        return {"pods": self._pods.silence, "nodes": self._nodes.silence, "events": self._events.silence}
+        informers = {"pods": self._pods, "nodes": self._nodes, "volumes": self._volumes, "events": self._events}
+        return {name: informer.silence for name, informer in informers.items()}
 
     async def _reconcilers(self) -> dict[str, Reconciler]:
         system = await self._client.get(NAMESPACES, "kube-system")
@@ -110,6 +115,7 @@ class Runtime:
             objects=self._objects,
             pods=self._pods.store,
             nodes=self._nodes.store,
+            volumes=self._volumes.store,
             mount_failures=self._failures,
             queue=self.queue,
             settings=self._settings,
@@ -191,6 +197,9 @@ class Runtime:
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:
         self._add(routing.of_node(before, after, self._objects))
+
+    def _volume_changed(self, before: Object | None, after: Object | None) -> None:
+        self._add(routing.of_volume(before, after))
 
     def _mount_failed(self, _before: Object | None, after: Object | None) -> None:
         """Keeps the message while the pod exists; the event's own end (an hour later) changes nothing."""

@@ -1,4 +1,4 @@
-"""What is kept of pods and nodes: little enough for thousands of them, and nothing that changes at each heartbeat."""
+"""What is kept of pods, nodes and volumes: little enough for thousands, and nothing that changes at each heartbeat."""
 
 from batchai.api import names
 from batchai.kube.store import Object
@@ -31,6 +31,12 @@ def slim_node(node: Object) -> Object:
             "conditions": [_condition(condition) for condition in status.get("conditions", [])],
         },
     }
+
+
+def slim_volume(volume: Object) -> Object:
+    """A PersistentVolume with nothing but the claim that it is for."""
+    metadata = {key: value for key, value in volume["metadata"].items() if key != "managedFields"}
+    return {"metadata": metadata, "spec": {"claimRef": volume["spec"]["claimRef"]}}
 
 
 def _condition(condition: Object) -> Object:

@@ -10,6 +10,7 @@ from batchai.api.job import ErrorDetail, JobError
 from batchai.schedule.nodes import NodeCounts
 from batchai.schedule.scaling import Target
 from batchai.status.conditions import find, shorten, with_condition
+from batchai.status.mounts import with_adjusted_options
 from batchai.status.provisioning import orphan as _orphan
 from batchai.status.provisioning import refused as _refused
 from batchai.status.provisioning import succeeded
@@ -102,7 +103,12 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
             "first_job_time": status.first_job_time or (now if seen.started else None),
             "idle_since": seen.target.idle_since,
             "conditions": with_condition(
-                _current(status.conditions, cluster.metadata.generation),
+                with_adjusted_options(
+                    _current(status.conditions, cluster.metadata.generation),
+                    cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None,
+                    now,
+                    cluster.metadata.generation,
+                ),
                 NODES_AVAILABLE,
                 status=not missing,
                 reason="TooFewNodes" if missing else "TargetReached",

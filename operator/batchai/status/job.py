@@ -27,6 +27,7 @@ from batchai.api.job import (
 from batchai.plan.directories import JobIdentity
 from batchai.schedule.nodes import NodeView
 from batchai.status.conditions import find, is_false, is_true, shorten, with_condition
+from batchai.status.mounts import with_adjusted_options
 from batchai.status.pods import (
     OUT_OF_TIME,
     Outcome,
@@ -140,6 +141,7 @@ def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> 
             "job_output_directory_path_segment": identity.segment,
             "tool_type": tool_type,
             "execution_info": ExecutionInfo(),
+            "conditions": with_adjusted_options(None, job.spec.mount_volumes, now, job.metadata.generation) or None,
             "attempt": 0,
             "nodes": [],
             "observed_generation": job.metadata.generation,

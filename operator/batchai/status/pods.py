@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from batchai.plan.mounts import BLOB_VOLUME, FILE_VOLUME
 from batchai.plan.node_pod import JOB_CONTAINER
-from batchai.plan.vaults import VAULT_VOLUME
+from batchai.status.mounts import mount_problem
 
 PodObject = Mapping[str, Any]
 
@@ -100,7 +99,8 @@ def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
                     {"imageName": container.get("image", ""), "Info": text},
                 )
     if mount_failure is not None and not _mounted(pod) and not _driver_missing(mount_failure):
-        return _mount_problem(mount_failure)
+        code, text = mount_problem(mount_failure)
+        return Problem(code, text, {"Info": mount_failure})
     return None
 
 
@@ -161,6 +161,8 @@ def _ended(terminated: Mapping[str, Any]) -> Outcome:
     kept = {name: value for name, value in details.items() if value}
     if found.get("phase") == "peers":
         return Outcome(None, Problem("NodesUnreachable", "The job's nodes did not find each other", kept), True)
+    if found.get("phase") == "mounts":
+        return Outcome(None, Problem("MountLost", "A file system of the job stopped working", kept), True)
     code, message = _PHASE_CODES.get(found.get("phase") or "", ("JobFailed", "Job failed with non-zero exit code"))
     return Outcome(int(found.get("exit") or terminated["exitCode"]), Problem(code, message, kept))
 
@@ -206,18 +208,6 @@ def _init_problem(pod: PodObject) -> Problem | None:
             text = f"The launcher could not be installed: exit code {terminated['exitCode']}"
             return Problem("FailedStartingContainer", text, {"Info": terminated.get("message", "")})
     return None
-
-
-def _mount_problem(message: str) -> Problem:
-    if f'"{VAULT_VOLUME}-' in message:
-        return Problem("KeyVaultError", "The secrets of an Azure Key Vault could not be read", {"Info": message})
-    kind = "Azure storage"
-    code = "InternalError"
-    if f'"{FILE_VOLUME}-' in message:
-        kind, code = "Azure file share", "AZFMountError"
-    elif f'"{BLOB_VOLUME}-' in message:
-        kind, code = "Azure blob container", "BFSMountError"
-    return Problem(code, f"{kind} could not be mounted", {"Info": message})
 
 
 def _container_state(pod: PodObject, name: str) -> Mapping[str, Any]:

@@ -3,14 +3,16 @@
 The messages are those that users of the real drivers see; tests rely on them, so a change upstream belongs here.
 """
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FILE_DRIVER = "file.csi.azure.com"
 BLOB_DRIVER = "blob.csi.azure.com"
 
 _KUBERNETES = "csi.storage.k8s.io/"
+_AUDIENCE = "api://AzureADTokenExchange"
 _FILE = frozenset(
     [
         "sharename",
@@ -54,6 +56,7 @@ _BLOB = frozenset(
         "azurestoragespntenantid",
         "azurestorageaadendpoint",
         "clientid",
+        "tenantid",
         "mountwithworkloadidentitytoken",
         "keyvaulturl",
         "keyvaultsecretname",
@@ -157,7 +160,11 @@ class Rejected(Exception):  # noqa: N818 - an answer
 
 @dataclass(frozen=True)
 class Wanted:
-    """A mount that the attributes ask for. name: the share or container; namespace: the pod's, for the Secret."""
+    """A mount that the attributes ask for. name: the share or container; namespace: the pod's, for the Secret.
+
+    secret: empty for a mount with an identity, whose account is named here and not in a Secret; server: where the
+    account is, if not at its usual place.
+    """
 
     driver: str
     name: str
@@ -167,6 +174,8 @@ class Wanted:
     folder: str = ""
     modes: tuple[int, int] = (0o777, 0o777)
     """What every file and every directory of a share is shown with."""
+    account: str = ""
+    server: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,10 +201,20 @@ def wanted(driver: str, context: Mapping[str, str]) -> Wanted:
             raise Rejected("INVALID_ARGUMENT", f"invalid parameter {name} in volume context")
         attributes[name.lower()] = value
     namespace = context.get(f"{_KUBERNETES}pod.namespace", "")
-    if not attributes.get("secretname"):
+    by_identity = attributes.get("mountwithworkloadidentitytoken", "") == "true" and "clientid" in attributes
+    if by_identity:
+        if not attributes.get("storageaccount"):
+            raise Rejected("INTERNAL", "failed to get account name from volume context")
+        if _AUDIENCE not in json.loads(context.get(f"{_KUBERNETES}serviceAccount.tokens", "{}")):
+            raise Rejected("INTERNAL", f"service account token for audience {_AUDIENCE} not found")
+    elif not attributes.get("secretname"):
         raise Rejected("INVALID_ARGUMENT", "secretName must be specified in inline volume")
     parts = (driver, attributes, namespace)
-    return _file(*parts) if driver == FILE_DRIVER else _blob(*parts)
+    found = _file(*parts) if driver == FILE_DRIVER else _blob(*parts)
+    # Without an identity the drivers clear the account of an inline volume.
+    account = attributes["storageaccount"] if by_identity else ""
+    secret = "" if by_identity else attributes["secretname"]
+    return replace(found, account=account, secret=secret, server=attributes.get("server", ""))
 
 
 def _file(driver: str, attributes: Mapping[str, str], namespace: str) -> Wanted:
@@ -211,7 +230,7 @@ def _file(driver: str, attributes: Mapping[str, str], namespace: str) -> Wanted:
     values = dict(option.split("=", 1) for option in options if "=" in option)
     modes = int(values.get("file_mode", "0777"), 8), int(values.get("dir_mode", "0777"), 8)
     folder = attributes.get("foldername", "")
-    return Wanted(driver, share, attributes["secretname"], namespace, "ro" in options, folder, modes)
+    return Wanted(driver, share, "", namespace, "ro" in options, folder, modes)
 
 
 def _blob(driver: str, attributes: Mapping[str, str], namespace: str) -> Wanted:
@@ -231,7 +250,7 @@ def _blob(driver: str, attributes: Mapping[str, str], namespace: str) -> Wanted:
             raise Rejected("INVALID_ARGUMENT", f"mountOptions {option} is not allowed in inline volume")
         else:
             read_only = read_only or option.partition("=")[0] == "--read-only"
-    return Wanted(driver, container, attributes["secretname"], namespace, read_only)
+    return Wanted(driver, container, "", namespace, read_only)
 
 
 def credentials(data: Mapping[str, str], wanted_mount: Wanted) -> Credentials:

@@ -77,7 +77,8 @@ class StorageNode(Node):
 
     def publish(self, request: csi_pb2.PublishRequest) -> None:
         mount = wanted(self._driver, request.volume_context)
-        self._mounter.mount(mount, credentials(_secret(mount), mount), Path(request.target_path))
+        given = credentials(_secret(mount), mount) if mount.secret else self._mounter.trusted(mount.account)
+        self._mounter.mount(mount, given, Path(request.target_path))
 
     def unpublish(self, target: Path) -> None:
         self._mounter.unmount(target)

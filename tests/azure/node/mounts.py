@@ -29,6 +29,12 @@ class Mounter:
         self._blob_endpoint = blob_endpoint
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
+    def trusted(self, account: str) -> Credentials:
+        """What an identity is given that Azure trusts. Raises Rejected for an account that is not the known one."""
+        if account != self._account.account:
+            raise Rejected("INTERNAL", f"the identity has no role on storage account {account}")
+        return self._account
+
     def mount(self, wanted: Wanted, given: Credentials, target: Path) -> None:
         """Mounts at the target. Raises Rejected with the drivers' words."""
         if is_mounted(target):
@@ -64,14 +70,9 @@ class Mounter:
             subprocess.run(["mount", "--bind", source, target], check=True)
 
     def _mount_container(self, wanted: Wanted, given: Credentials, target: Path) -> None:
-        endpoint = f"{_by_address(self._blob_endpoint)}/{given.account}/{wanted.name}"
-        token = given.sas or generate_container_sas(
-            given.account,
-            wanted.name,
-            account_key=given.key,
-            permission=ContainerSasPermissions.from_string("racwdl"),
-            expiry=datetime.now(UTC) + timedelta(days=8),
-        )
+        endpoint = f"{_by_address(wanted.server or self._blob_endpoint)}/{given.account}/{wanted.name}"
+        # As blobfuse: where both are given, the key counts.
+        token = given.sas or "" if given.key is None else _container_sas(given, wanted.name)
         _check_container(f"{endpoint}?{token.lstrip('?')}", wanted.name)
         # Through the environment: arguments are visible to everybody on the node.
         environment = os.environ | {
@@ -90,6 +91,17 @@ class Mounter:
                 raise _failed_blob("the mount process ended")
             time.sleep(0.1)
         self._processes[str(target)] = process
+
+
+def _container_sas(given: Credentials, container: str) -> str:
+    token: str = generate_container_sas(
+        given.account,
+        container,
+        account_key=given.key,
+        permission=ContainerSasPermissions.from_string("racwdl"),
+        expiry=datetime.now(UTC) + timedelta(days=8),
+    )
+    return token
 
 
 def _show_with(share: Path, mode: int) -> None:

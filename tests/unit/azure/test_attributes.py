@@ -25,9 +25,32 @@ def test_a_container() -> None:
     assert wanted(BLOB_DRIVER, BLOB | {"mountOptions": "-o ro"}).read_only
 
 
+IDENTITY = {
+    "storageAccount": "acc",
+    "clientID": "c",
+    "tenantID": "t",
+    "mountWithWorkloadIdentityToken": "true",
+    "csi.storage.k8s.io/serviceAccount.tokens": '{"api://AzureADTokenExchange": {"token": "x"}}',
+}
+
+
+def test_an_identity_names_the_account() -> None:
+    for driver, context in ((FILE_DRIVER, FILE), (BLOB_DRIVER, BLOB)):
+        mount = wanted(driver, context | IDENTITY)
+        assert (mount.account, mount.secret) == ("acc", "")
+        assert wanted(driver, context | {"storageAccount": "acc"}).account == ""
+
+
+def test_an_account_of_another_place() -> None:
+    assert wanted(BLOB_DRIVER, BLOB | {"server": "http://h:1/acc"}).server == "http://h:1/acc"
+
+
 @pytest.mark.parametrize(
     ("driver", "context", "message"),
     [
+        (FILE_DRIVER, FILE | IDENTITY | {"csi.storage.k8s.io/serviceAccount.tokens": "{}"}, "token for audience"),
+        (BLOB_DRIVER, BLOB | IDENTITY | {"storageAccount": ""}, "account name"),
+        (FILE_DRIVER, POD | {"shareName": "logs", "clientID": "c"}, "secretName must be specified"),
         (FILE_DRIVER, FILE | {"csi.storage.k8s.io/ephemeral": "false"}, "inline volumes only"),
         (FILE_DRIVER, FILE | {"shareNames": "x"}, "invalid parameter shareNames"),
         (FILE_DRIVER, FILE | {"SHARENAME": "x"}, "duplicate parameter"),

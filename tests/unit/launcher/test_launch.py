@@ -111,6 +111,26 @@ def test_exit_code_and_last_words(launcher: Launcher) -> None:
     assert launcher.message == "phase=toolkit exit=42 node=here\nit broke\n"
 
 
+def test_a_mount_that_is_gone_is_no_fault_of_the_process(launcher: Launcher) -> None:
+    mount = launcher.root / "data mount"
+    mount.mkdir()
+    mounts = f"azurefile\tshare\t{launcher.root}\nblobfs\tacc/data\t{mount}"
+    code, _, _ = launcher.run(f"rmdir '{mount}'; echo oh >&2; exit 3", BATCHAI_LAUNCH_MOUNTS=mounts)
+    assert code == 3
+    first, second, third = launcher.message.splitlines()
+    assert first.startswith("phase=mounts exit=3 node=here")
+    assert second == f"acc/data at {mount} does not work any more: No such file or directory"
+    assert third == "oh"
+    assert second in launcher.file("execution.log").decode()
+
+
+def test_mounts_that_work_and_those_that_never_did_change_nothing(launcher: Launcher) -> None:
+    mounts = f"azurefile\tshare\t{launcher.root}\nblobfs\tacc/data\t{launcher.root}/none"
+    code, _, _ = launcher.run("exit 3", BATCHAI_LAUNCH_MOUNTS=mounts)
+    assert code == 3
+    assert launcher.message.startswith("phase=toolkit exit=3 ")
+
+
 def test_preparation_runs_first_with_its_own_files(launcher: Launcher) -> None:
     code, out, _ = launcher.run("cat made", BATCHAI_LAUNCH_PREPARATION="echo prepared | tee made")
     assert (code, out) == (0, b"prepared\nprepared\n")

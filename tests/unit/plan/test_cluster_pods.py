@@ -8,6 +8,7 @@ from kubernetes.client import V1Pod, V1PodTemplate
 
 from batchai.api.cluster import Cluster
 from batchai.errors import SpecError
+from batchai.plan.mounts import Surroundings, cluster_mounts
 from batchai.plan.placeholders import buffer, buffer_template, instance_types, placeholder
 from batchai.plan.setup import SetupImages, required_setup, setup_fingerprint, setup_pod
 from batchai.schedule.nodes import NodeView
@@ -28,7 +29,9 @@ def cluster(**spec: Any) -> Cluster:
 
 
 def set_up(**setup: Any) -> dict[str, Any]:
-    pod = setup_pod(cluster(nodeSetup=setup), NODE, "f00", suffix="sub/c", images=SetupImages("launcher:1", "base:1"))
+    subject, images = cluster(nodeSetup=setup), SetupImages("launcher:1", "base:1")
+    mounts = cluster_mounts(subject.spec, Surroundings())
+    pod = setup_pod(subject, NODE, "f00", suffix="sub/c", images=images, mounts=mounts)
     V1Pod.model_validate(pod)
     return pod
 
@@ -93,7 +96,7 @@ def test_the_clusters_scheduler_is_that_of_all_its_pods() -> None:
     subject = cluster(schedulerName="other", nodeSetup=setup)
     images = SetupImages("launcher:1", "base:1")
     assert placeholder(subject, 0, "pause:1")["spec"]["schedulerName"] == "other"
-    assert setup_pod(subject, NODE, "f00", suffix="s", images=images)["spec"]["schedulerName"] == "other"
+    assert setup_pod(subject, NODE, "f00", suffix="s", images=images, mounts=())["spec"]["schedulerName"] == "other"
     assert "schedulerName" not in placeholder(cluster(), 0, "pause:1")["spec"]
 
 
@@ -129,6 +132,6 @@ def test_mounts_alone_are_tried_too() -> None:
 
 
 def test_what_cannot_be_mounted_is_named() -> None:
-    volumes = {"unmanagedFileSystems": [{"mountCommand": "mount -t nfs a:/b", "relativeMountPath": "x"}]}
+    volumes = {"unmanagedFileSystems": [{"mountCommand": "mount -t x a:/b", "relativeMountPath": "x"}]}
     with pytest.raises(SpecError, match=r"spec\.nodeSetup\.mountVolumes\.unmanagedFileSystems"):
         set_up(setupTask=TASK, mountVolumes=volumes)

@@ -9,7 +9,8 @@ from batchai.api.cluster import ClusterSpec
 from batchai.errors import SpecError
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
-from batchai.plan.pods import Attempt, Images, check, default_images, job_pods, memory_quantity
+from batchai.plan.mounts import Surroundings
+from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, memory_quantity
 from batchai.plan.secrets import needed
 
 IDENTITY = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
@@ -18,10 +19,14 @@ CLUSTER = ClusterSpec.model_validate(
     {"workspace": "w", "vmSize": "Standard_NC6", "tolerations": [{"key": "sku", "value": "gpu"}]}
 )
 
+LOGS = {"azureFileUrl": "https://acc.file.core.windows.net/logs", "relativeMountPath": "logs"}
+
 
 def plan(**spec: Any) -> dict[str, Any]:
     attempt = Attempt(2, ("node-1",), gpus=4)
-    (pod,) = job_pods(job(**spec), IDENTITY, attempt, cluster=CLUSTER, images=IMAGES)
+    subject = job(**spec)
+    mounts = all_mounts(subject, IDENTITY, CLUSTER, Surroundings())
+    (pod,) = job_pods(subject, IDENTITY, attempt, cluster=CLUSTER, images=IMAGES, mounts=mounts)
     V1Pod.model_validate(pod)
     return pod
 
@@ -29,7 +34,9 @@ def plan(**spec: Any) -> dict[str, Any]:
 def plan_two(cluster: dict[str, Any] | None = None, **spec: Any) -> list[dict[str, Any]]:
     attempt = Attempt(1, ("node-a", "node-b"), gpus=1)
     shape = CLUSTER.model_copy(update=cluster or {})
-    pods = job_pods(job(**spec, nodeCount=2), IDENTITY, attempt, cluster=shape, images=IMAGES)
+    subject = job(**spec, nodeCount=2)
+    mounts = all_mounts(subject, IDENTITY, shape, Surroundings())
+    pods = job_pods(subject, IDENTITY, attempt, cluster=shape, images=IMAGES, mounts=mounts)
     for pod in pods:
         V1Pod.model_validate(pod)
     return pods
@@ -134,6 +141,18 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
     [
         ({"secrets": [{"name": "X"}]}, r"secrets\[0\]"),
         ({"pyTorchSettings": {"pythonScriptFilePath": "x.py", "processCount": 2}}, "communicationBackend"),
+        (
+            {"mountVolumes": {"azureFileShares": [{**LOGS, "readOnly": True}]}},
+            "spec.stdOutErrPathPrefix: lies on .*/logs, which is mounted read-only",
+        ),
+        (
+            {
+                "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_TEMP_DIR",
+                "mountVolumes": {"azureFileShares": [{**LOGS, "readOnly": True}]},
+                "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
+            },
+            r"spec.outputDirectories\[0\].pathPrefix",
+        ),
     ],
 )
 def test_what_this_version_does_not_run_is_refused(spec: dict[str, Any], field: str) -> None:

@@ -81,7 +81,9 @@ def test_pods_make_the_driver_fetch_and_take_the_values_from_its_secrets() -> No
     subject = job(secrets=[HUB, PLAIN, OTHER])
     attempt = Attempt(1, ("node-1",), gpus=0)
     identity = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
-    (pod,) = job_pods(subject, identity, attempt, cluster=CLUSTER, images=Images("launcher:1", {"*": "base:1"}))
+    (pod,) = job_pods(
+        subject, identity, attempt, cluster=CLUSTER, images=Images("launcher:1", {"*": "base:1"}), mounts=()
+    )
     V1Pod.model_validate(pod)
     classes = [made["metadata"]["name"] for made in provider_classes(subject, IDENTITY)]
     assert classes == ["train-vault-akv-0b5f1f0e", "train-vault-other-0b5f1f0e"]

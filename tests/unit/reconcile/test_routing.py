@@ -84,3 +84,19 @@ def test_a_node_concerns_all_clusters_and_an_owner_that_is_gone() -> None:
 def test_finished_jobs_are_left_alone_by_the_resync() -> None:
     keys = set(routing.unfinished(known(), ("Job",)))
     assert keys == {Key("Job", "ns", "j")}
+
+
+def test_a_static_volume_wakes_whoever_it_was_made_for() -> None:
+    def volume(label: str) -> dict[str, Any]:
+        return {"metadata": {"labels": {label: "x"}}, "spec": {"claimRef": {"namespace": "ns"}}}
+
+    assert list(routing.of_volume(None, volume("batchai.dev/job"))) == [Key("Job", "ns", "x")]
+    assert list(routing.of_volume(volume("batchai.dev/setup"), None)) == [Key("Cluster", "ns", "x")]
+
+
+def test_a_file_server_wakes_the_clusters_of_its_namespace() -> None:
+    server = thing("FileServer", "nfs", workspace="w")
+    assert list(routing.of_object("FileServer", None, server, known())) == [
+        Key("FileServer", "ns", "nfs"),
+        Key("Cluster", "ns", "c"),
+    ]

@@ -34,6 +34,7 @@ async def test_a_status_write_wakes_the_jobs_cluster() -> None:
         objects=objects,
         pods=Store(),
         nodes=Store(),
+        volumes=Store(),
         mount_failures={},
         queue=queue,
         settings=Settings("launcher", {}, "batchai-system", "me"),

@@ -2,9 +2,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.unit.builders import NOW, job, pod_raw
+from tests.unit.builders import NOW, UID, job, pod_raw
 
 from batchai.api.job import ExecutionInfo, Job
+from batchai.plan.directories import JobIdentity
 from batchai.schedule.nodes import NodeView
 from batchai.status import job as life
 from batchai.status.conditions import find, is_true
@@ -96,7 +97,9 @@ def test_image_problem_fails_after_the_grace_with_the_runtime_text() -> None:
         ("azurefile-0", "AZFMountError"),
         ("blobfs-1", "BFSMountError"),
         ("vault-0", "KeyVaultError"),
-        ("x", "InternalError"),
+        ("nfs-0", "MountError"),
+        ("batchai-0b5f1f0e-0000-4000-8000-000000000001-nfs-cluster0", "MountError"),
+        ("pvc-17", "MountError"),
     ],
 )
 def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None:
@@ -176,6 +179,23 @@ def test_a_result_counts_if_it_was_there_before_the_pod_was_deleted(
     pod["metadata"] |= {"deletionTimestamp": f"2026-05-04T{deleted}Z", "deletionGracePeriodSeconds": 30}
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = f"2026-05-04T{finished}Z"
     assert observe(running_job(), pod).status.execution_state == state
+
+
+def test_a_file_system_that_stopped_working_requeues() -> None:
+    message = "phase=mounts exit=3 node=n1\nacc/data at /x does not work any more: Transport endpoint is not connected"
+    step = observe(running_job(), ended(3, message=message))
+    assert (step.status.execution_state, step.status.retries) == ("queued", 1)
+    assert step.status.waiting is not None
+    assert step.status.waiting.reason == "MountLost"
+
+
+def test_options_that_are_left_out_are_told_when_the_job_is_accepted() -> None:
+    blob = {"accountName": "acc", "containerName": "data", "relativeMountPath": "d", "mountOptions": "-o big_writes"}
+    subject = job(mountVolumes={"azureBlobFileSystems": [blob]})
+    identity = JobIdentity("s", "ns", "w", "exp", "train", UID)
+    accepted = life.accepted(subject, identity, "custom", NOW)
+    assert is_true(accepted.conditions, "MountOptionsAdjusted")
+    assert not life.accepted(job(), identity, "custom", NOW).conditions
 
 
 def test_each_fault_makes_the_next_attempt_wait_longer() -> None:

@@ -1,0 +1,93 @@
+"""What mounts need of the Kubernetes cluster: file servers that serve, and static volumes that are made and swept."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from batchai.api import names
+from batchai.api.fileserver import FileServer
+from batchai.errors import DependencyNotReady, KubeApiError
+from batchai.kube.client import CLAIMS, VOLUMES, Resource
+from batchai.kube.store import Object
+from batchai.plan.mounts import Export, Mount, Surroundings
+from batchai.plan.naming import azure_name
+from batchai.plan.static_volumes import VolumeOwner, belongs_to, static_volumes
+from batchai.reconcile.context import Context
+from batchai.reconcile.writes import gone_is_fine, together
+
+
+def surroundings(context: Context, namespace: str) -> Surroundings:
+    """What mounts in a namespace are planned with."""
+    return Surroundings(context.settings.endpoints, lambda identifier: file_server(context, namespace, identifier))
+
+
+def file_server(context: Context, namespace: str, identifier: str) -> Export:
+    """The export of a FileServer of the namespace; identifier: its name, or its Azure resource id.
+
+    An id may name the workspace, for the Azure names of file servers of two workspaces may be the same. Raises
+    DependencyNotReady until the server serves.
+    """
+    parts = identifier.strip("/").split("/")
+    workspace = next((after for word, after in pairwise(parts) if word == "workspaces"), None)
+    named = [
+        raw
+        for raw in context.objects.list("FileServer", namespace)
+        if parts[-1] in {raw["metadata"]["name"], azure_name(raw)}
+        and workspace in {None, raw["spec"]["workspace"], raw["metadata"].get("labels", {}).get(names.LABEL_WORKSPACE)}
+    ]
+    waits = f"waits for FileServer '{parts[-1]}'"
+    if not named:
+        where = f"in workspace '{workspace}'" if workspace else f"in namespace '{namespace}'"
+        raise DependencyNotReady("FileServerNotFound", f"{waits}: it does not exist {where}")
+    raw = min(named, key=lambda raw: raw["metadata"]["name"] != parts[-1])
+    status = FileServer.model_validate(raw).status
+    settings = status.mount_settings
+    if status.provisioning_state != "succeeded" or settings is None or settings.file_server_internal_ip is None:
+        raise DependencyNotReady("FileServerNotReady", f"{waits}: it is {status.provisioning_state or 'creating'}")
+    return Export(settings.file_server_internal_ip, settings.mount_point or "/")
+
+
+class StaticVolumes:
+    """Makes the PersistentVolumes behind mounts that cannot be inline, and removes them when nobody needs them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def make(self, mounts: Iterable[Mount], owner: VolumeOwner) -> None:
+        """Everything of `static_volumes`; what is there already was made by an earlier pass."""
+        for pair in static_volumes(mounts, owner):
+            await self._create(VOLUMES, pair.volume)
+            await self._create(CLAIMS, pair.claim, owner.namespace)
+
+    async def sweep(self, label: str, namespace: str, name: str, uid: str | None) -> None:
+        """Deletes the volumes of the owner of this name, but for those of the one with this UID.
+
+        A volume in use goes when its pods have ended: Kubernetes protects it until then.
+        """
+        known = self._context.volumes.by_index(label, f"{namespace}/{name}")
+        await together(self._delete(volume) for volume in known if uid is None or not belongs_to(volume, uid))
+
+    async def _create(self, resource: Resource, body: Mapping[str, Any], namespace: str = "") -> None:
+        try:
+            await self._context.api.create(resource, body, namespace=namespace)
+        except KubeApiError as error:
+            # The name has the owner's UID: whose else could it be.
+            if not error.already_exists:
+                raise
+
+    async def _delete(self, volume: Object) -> None:
+        metadata, claim = volume["metadata"], volume["spec"]["claimRef"]
+        api = self._context.api
+        await gone_is_fine(api.delete(CLAIMS, claim["name"], namespace=claim["namespace"], uid=claim.get("uid")))
+        if "deletionTimestamp" not in metadata:
+            await gone_is_fine(api.delete(VOLUMES, metadata["name"], uid=metadata["uid"]))
+
+
+def volume_index(label: str) -> Callable[[Object], str | None]:
+    """The owner of a static volume, if it is of the kind that the label stands for: `<namespace>/<name>`."""
+
+    def owner(volume: Object) -> str | None:
+        name = volume["metadata"].get("labels", {}).get(label)
+        return f"{volume['spec']['claimRef']['namespace']}/{name}" if name else None
+
+    return owner
