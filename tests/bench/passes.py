@@ -68,6 +68,7 @@ class Scene:
             objects=objects,
             pods=Store({"cluster": lambda _: None, "helpers": lambda _: None}),
             nodes=nodes,
+            volumes=Store({names.LABEL_SETUP: lambda _: None}),
             mount_failures={},
             queue=queue,
             settings=Settings("launcher", {"*": "image"}, "batchai-system", "me"),
