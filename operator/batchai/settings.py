@@ -18,6 +18,8 @@ class Settings:
     vm_images: offer of a Cluster's VM image, in lower case → what goes before default_images on that Cluster.
     cluster_domain: the domain of Services' names. vault_identity: who reads Azure Key Vaults; None: nobody.
     placeholder_image: an image that does nothing, of the pods that ask an autoscaler for nodes.
+    file_server_image: the NFS server of FileServers. file_server_storage_classes: storageAccountType → StorageClass
+    of its claim; the default class for those that are not there.
     clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
     health_port: where probes ask. metrics_port: where Prometheus does.
@@ -33,6 +35,8 @@ class Settings:
     vault_identity: VaultIdentity | None = None
     vm_images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     placeholder_image: str = "registry.k8s.io/pause:3.10"
+    file_server_image: str = "batchai/file-server:0.1.0"
+    file_server_storage_classes: Mapping[str, str] = field(default_factory=dict)
     clusters_per_namespace: int | None = None
     health_port: int = 8080
     metrics_port: int = 8081
@@ -45,7 +49,7 @@ class Settings:
         """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
         and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
         BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE, BATCHAI_LOG_FORMAT,
-        BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
+        BATCHAI_FILE_SERVER_IMAGE, BATCHAI_FILE_SERVER_STORAGE_CLASSES, BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
 
         Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
         """
@@ -62,6 +66,8 @@ class Settings:
             cluster_domain=environment.get("BATCHAI_CLUSTER_DOMAIN", cls.cluster_domain),
             vault_identity=VaultIdentity(tenant, client) if tenant and client else None,
             placeholder_image=environment.get("BATCHAI_PLACEHOLDER_IMAGE", cls.placeholder_image),
+            file_server_image=environment.get("BATCHAI_FILE_SERVER_IMAGE", cls.file_server_image),
+            file_server_storage_classes=_storage_classes("BATCHAI_FILE_SERVER_STORAGE_CLASSES", environment),
             clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
             vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
             log_format=environment.get("BATCHAI_LOG_FORMAT", cls.log_format),
@@ -112,3 +118,11 @@ def _vm_images(name: str, environment: Mapping[str, str]) -> dict[str, dict[str,
         raise SpecError(
             name, 'must be JSON such as {"linux-data-science-vm-ubuntu": {"cntkSettings": "<image>", "*": "<image>"}}'
         ) from None
+
+
+def _storage_classes(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    try:
+        classes = json.loads(environment.get(name) or "{}")
+        return {str(kind): str(storage_class) for kind, storage_class in classes.items()}
+    except (ValueError, AttributeError):
+        raise SpecError(name, 'must be JSON such as {"Premium_LRS": "<StorageClass>"}') from None
