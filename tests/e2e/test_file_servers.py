@@ -154,7 +154,7 @@ def test_the_data_outlives_the_file_server_until_it_may_go(space: Space, key: Pa
     assert [claim["metadata"]["name"] for claim in claims] == [CLAIM]
     space.wait_until(
         lambda: space.cluster.get("pvc", CLAIM, space.namespace)["metadata"].get("ownerReferences"),
-        "the claim is owned",
+        "it is owned",
     )
     delete()
     space.wait_until(lambda: not space.cluster.list("pvc", space.namespace), "the claim is gone")
