@@ -10,8 +10,6 @@ from batchai.api.mounts import ResourceId
 from batchai.api.schema import text
 from batchai.api.workspace import ProvisioningStatus
 
-_ADDRESSES = r"^(\*|[0-9a-fA-F.:]+(/[0-9]{1,3})?)$"
-
 
 class SshConfiguration(Model):
     """Who may log in to the server, and from where."""
@@ -21,7 +19,7 @@ class SshConfiguration(Model):
     )
     public_ips_to_allow: (
         Annotated[
-            list[Annotated[str, text(maximum=64, pattern=_ADDRESSES)]],
+            list[Annotated[str, text(maximum=64)]],
             Field(max_length=400),
         ]
         | None
