@@ -54,7 +54,7 @@ unit: venv ## Unit and property tests
 
 .PHONY: e2e
 e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
-	tests/kind/images.sh ash bare mpi torch tensorflow
+	tests/kind/images.sh ash bare mpi nfs torch tensorflow
 	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 -m "not toolkits and not crashes and not kwok" $(if $(T),-k "$(T)")
 
 .PHONY: e2e-toolkits

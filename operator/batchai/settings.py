@@ -20,6 +20,8 @@ class Settings:
     cluster_domain: the domain of Services' names. vault_identity: who reads Azure Key Vaults; None: nobody.
     endpoints: where storage accounts are that are not in Azure's public cloud.
     placeholder_image: an image that does nothing, of the pods that ask an autoscaler for nodes.
+    file_server_image: the NFS server of FileServers. file_server_storage_classes: storageAccountType → StorageClass
+    of its claim; the default class for those that are not there.
     clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
     health_port: where probes ask. metrics_port: where Prometheus does.
@@ -36,6 +38,8 @@ class Settings:
     vm_images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     endpoints: Endpoints = field(default_factory=Endpoints)
     placeholder_image: str = "registry.k8s.io/pause:3.10"
+    file_server_image: str = "batchai/file-server:0.1.0"
+    file_server_storage_classes: Mapping[str, str] = field(default_factory=dict)
     clusters_per_namespace: int | None = None
     health_port: int = 8080
     metrics_port: int = 8081
@@ -47,9 +51,9 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Reads BATCHAI_LAUNCHER_IMAGE, BATCHAI_DEFAULT_IMAGE, BATCHAI_DEFAULT_IMAGE_CNTK, POD_NAMESPACE, POD_NAME,
         and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
-        BATCHAI_STORAGE_ENDPOINT_SUFFIX, BATCHAI_STORAGE_SERVERS, BATCHAI_VM_IMAGES,
-        BATCHAI_PLACEHOLDER_IMAGE, BATCHAI_CLUSTERS_PER_NAMESPACE, BATCHAI_LOG_FORMAT,
-        BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
+        BATCHAI_STORAGE_ENDPOINT_SUFFIX, BATCHAI_STORAGE_SERVERS, BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE,
+        BATCHAI_FILE_SERVER_IMAGE, BATCHAI_FILE_SERVER_STORAGE_CLASSES, BATCHAI_CLUSTERS_PER_NAMESPACE,
+        BATCHAI_LOG_FORMAT, BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
 
         Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
         """
@@ -67,6 +71,8 @@ class Settings:
             vault_identity=VaultIdentity(tenant, client) if tenant and client else None,
             endpoints=_endpoints(environment),
             placeholder_image=environment.get("BATCHAI_PLACEHOLDER_IMAGE", cls.placeholder_image),
+            file_server_image=environment.get("BATCHAI_FILE_SERVER_IMAGE", cls.file_server_image),
+            file_server_storage_classes=_storage_classes("BATCHAI_FILE_SERVER_STORAGE_CLASSES", environment),
             clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
             vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
             log_format=environment.get("BATCHAI_LOG_FORMAT", cls.log_format),
@@ -133,3 +139,11 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
     if unknown:
         raise SpecError(name, 'must be JSON such as {"<account>": {"file": "<host>", "blob": "<host or URL>"}}')
     return Endpoints(suffix, found["file"], found["blob"])
+
+
+def _storage_classes(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    try:
+        classes = json.loads(environment.get(name) or "{}")
+        return {str(kind): str(storage_class) for kind, storage_class in classes.items()}
+    except (ValueError, AttributeError):
+        raise SpecError(name, 'must be JSON such as {"Premium_LRS": "<StorageClass>"}') from None

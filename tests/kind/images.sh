@@ -8,7 +8,7 @@ nodes=worker # those that are given images
 
 main() {
   lock images
-  [ $# -gt 0 ] || set -- operator launcher cntk azure
+  [ $# -gt 0 ] || set -- operator launcher cntk file_server azure
   local name
   for name in "$@"; do "$name"; done
 }
@@ -20,6 +20,10 @@ operator() {
 
 launcher() { image batchai/launcher:0.1.0 launcher/Dockerfile launcher debian:bookworm-slim launcher; }
 
+file_server() {
+  image batchai/file-server:0.1.0 file-server/Dockerfile file-server debian:bookworm-slim file-server
+}
+
 cntk() {
   image batchai/cntk:2.7-cpu trainer-image/Dockerfile trainer-image python:3.6-slim-bullseye trainer-image/Dockerfile
 }
@@ -29,6 +33,7 @@ bare() { test_image bare; }
 caffe2() { test_image caffe2 python:3.6-slim-bullseye; }
 horovod() { torch; test_image horovod batchai-test/torch:dev; }
 mpi() { test_image mpi; }
+nfs() { test_image nfs; }
 torch() { test_image torch; }
 tensorflow() { test_image tensorflow; }
 

@@ -89,8 +89,14 @@ KINDS = (
             Column("Disks", ".spec.dataDisks.diskCount", "integer"),
             Column("State", ".status.provisioningState"),
             Column("Mount Point", ".status.mountSettings.mountPoint"),
+            Column("Address", ".status.mountSettings.fileServerInternalIP"),
+            Column("Problem", '.status.conditions[?(@.type=="Ready")].message'),
         ],
-        spec_rules=[Rule("self == oldSelf", _IMMUTABLE)],
+        rules=[_NAME],
+        spec_rules=_unchanged(
+            *_fields(fileserver.FileServerSpec, "reclaimPolicy"),
+            message="cannot be changed, only reclaimPolicy can: delete the FileServer and create it again",
+        ),
     ),
     Kind(
         name="Experiment",

@@ -20,6 +20,8 @@ LABEL_PLACEHOLDER = f"{GROUP}/placeholder"
 """On pods that ask an autoscaler for a node: the name of the Cluster that wants it."""
 LABEL_SETUP = f"{GROUP}/setup"
 """On pods that make a node ready: the name of the Cluster that the node belongs to."""
+LABEL_FILE_SERVER = f"{GROUP}/file-server"
+"""On all that is made for a FileServer: its name."""
 TAINT_CLUSTER = f"{GROUP}/cluster"
 """On owned nodes, with the Cluster's name as its value: keeps pods off that are no job's."""
 LABEL_STORAGE_ACCOUNT = f"{GROUP}/storage-account"
@@ -33,6 +35,9 @@ ANNOTATION_BLOB_ENDPOINT = f"{GROUP}/blob-endpoint"
 
 ANNOTATION_NODE = f"{GROUP}/node"
 """On job pods: the node that the pod is pinned to (a label could not hold every node name)."""
+
+ANNOTATION_PLAN = f"{GROUP}/plan"
+"""On what is made for a FileServer: the fingerprint of what the operator wanted when it wrote it last."""
 
 ANNOTATION_PREPARED = f"{GROUP}/prepared"
 """On owned nodes: the fingerprint of the setup that has succeeded there."""

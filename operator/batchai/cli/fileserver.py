@@ -9,6 +9,7 @@ from batchai.cli.kube import Object
 from batchai.cli.lookup import FILE_SERVER, WORKSPACE, Path
 from batchai.cli.output import Row
 from batchai.cli.session import Session
+from batchai.plan.file_server import claim_name
 
 
 def register(commands: Group) -> None:
@@ -74,8 +75,15 @@ def list_all(args: Namespace, session: Session) -> list[Object]:
 
 
 def delete(args: Namespace, session: Session) -> None:
-    """Deletes a file server."""
+    """Deletes a file server; says where its data stays, if it does."""
+    item = lookup.find(session, FILE_SERVER, _path(args))
     lookup.delete(session, FILE_SERVER, _path(args), wait=not args.no_wait)
+    if item["spec"].get("reclaimPolicy", "Retain") == "Retain":
+        claim, namespace = claim_name(item["metadata"]["name"]), item["metadata"]["namespace"]
+        session.say(
+            f"Its data stays in the claim {claim}, for the next file server of the name."
+            f" To give it up: kubectl delete pvc {claim} -n {namespace}"
+        )
 
 
 def _row(server: Object) -> Row:

@@ -213,8 +213,11 @@ def provisioned(session: Session, kind: Kind, created: Object) -> Object:
         return last if provisioning_state(last) not in ("", "creating") else None
 
     if session.poll(probe, CREATE_SECONDS, f"The {kind.title} is being made") is None:
+        why = next((item["message"] for item in last.get("status", {}).get("conditions", [])), None)
         session.say(
-            f"The {kind.title} is accepted, but the operator has not answered within {CREATE_SECONDS} s."
+            f"The {kind.title} is still being made: {why}."
+            if why
+            else f"The {kind.title} is accepted, but the operator has not answered within {CREATE_SECONDS} s."
             " Is it running? kubectl get pods -n batchai-system"
         )
     return last

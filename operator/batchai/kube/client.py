@@ -42,6 +42,7 @@ EVENTS = Resource("", "v1", "events")
 EVENT_SERIES = Resource("events.k8s.io", "v1", "events")
 """The same Events in the shape that counts repetitions."""
 SECRETS = Resource("", "v1", "secrets")
+STATEFULSETS = Resource("apps", "v1", "statefulsets")
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 PROVIDER_CLASSES = Resource("secrets-store.csi.x-k8s.io", "v1", "secretproviderclasses")

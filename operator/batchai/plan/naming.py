@@ -69,6 +69,12 @@ def shared_claim_name(job: str, uid: str) -> str:
     return f"{job}-shared-{uid[:8]}"
 
 
+def file_server_name(server: str) -> str:
+    """The StatefulSet and the Service of a FileServer; a StatefulSet's name leaves room for its pods' labels."""
+    name = f"fileserver-{server}"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 7].strip('-.')}-{_digest(server)}"
+
+
 def placeholder_name(cluster: str, uid: str, index: int) -> str:
     """The pod that asks for one of the nodes that a Cluster lacks."""
     return f"{cluster}-placeholder-{uid[:8]}-{index}"

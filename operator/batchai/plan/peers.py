@@ -13,20 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from batchai.api import names
 from batchai.api.job import Job
 from batchai.plan.naming import service_name, shared_claim_name, ssh_secret_name
+from batchai.plan.ownership import owner
 
 _KEY_TYPE = b"ssh-ed25519"
-
-
-def owner(job: Job) -> dict[str, Any]:
-    """The ownerReference of everything that is made for a job."""
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": "Job",
-        "name": job.metadata.name,
-        "uid": job.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
 
 
 def metadata(job: Job, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from batchai.api import names
 from batchai.api.cluster import Cluster, ClusterSpec
 from batchai.plan.naming import buffer_name, placeholder_name
 from batchai.plan.node_pod import scheduled, user_tolerations
+from batchai.plan.ownership import owner
 from batchai.schedule.nodes import SPOT_LABELS, has_gpus
 
 PRIORITY_CLASS = "batchai-placeholder"
@@ -39,7 +40,7 @@ def placeholder(cluster: Cluster, index: int, image: str) -> dict[str, Any]:
             "name": placeholder_name(metadata.name, metadata.uid, index),
             "namespace": metadata.namespace,
             "labels": labels,
-            "ownerReferences": [cluster_owner(cluster)],
+            "ownerReferences": [owner(cluster)],
         },
         "spec": {
             **scheduled(spec),
@@ -99,18 +100,7 @@ def _buffer_metadata(cluster: Cluster) -> dict[str, Any]:
         "name": buffer_name(metadata.name, metadata.uid),
         "namespace": metadata.namespace,
         "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
-        "ownerReferences": [cluster_owner(cluster)],
-    }
-
-
-def cluster_owner(cluster: Cluster) -> dict[str, Any]:
-    """The ownerReference of a pod that belongs to the cluster, not to a job."""
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": "Cluster",
-        "name": cluster.metadata.name,
-        "uid": cluster.metadata.uid,
-        "controller": True,
+        "ownerReferences": [owner(cluster)],
     }
 
 

@@ -29,7 +29,7 @@ from batchai.plan.node_pod import (
     pinned,
     volumes,
 )
-from batchai.plan.peers import owner
+from batchai.plan.ownership import owner
 from batchai.plan.vaults import VaultIdentity, provider_classes
 from batchai.toolkits import Allocation
 

@@ -16,7 +16,7 @@ from batchai.plan.launch import launcher_variables
 from batchai.plan.mounts import Mount
 from batchai.plan.naming import setup_name
 from batchai.plan.node_pod import BUNDLE_MOUNT, JOB_CONTAINER, LAUNCH_COMMAND, launcher, literal, pinned, volumes
-from batchai.plan.placeholders import cluster_owner
+from batchai.plan.ownership import owner
 from batchai.plan.secrets import variables
 from batchai.schedule.nodes import NodeView
 from batchai.toolkits import Process
@@ -87,7 +87,7 @@ def setup_pod(
             "namespace": cluster.metadata.namespace,
             "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_SETUP: cluster.metadata.name},
             "annotations": {names.ANNOTATION_NODE: node.name, names.ANNOTATION_PREPARED: fingerprint},
-            "ownerReferences": [cluster_owner(cluster)],
+            "ownerReferences": [owner(cluster)],
         },
         "spec": {
             **pinned(node.name, cluster.spec),

@@ -1,9 +1,8 @@
-"""Workspaces, Experiments and FileServers: ownership and provisioning state."""
+"""Workspaces and Experiments: ownership and provisioning state."""
 
 from batchai.api.experiment import Experiment
-from batchai.api.fileserver import FileServer
 from batchai.api.workspace import Workspace
-from batchai.kube.client import EXPERIMENTS, FILESERVERS, WORKSPACES, Resource
+from batchai.kube.client import EXPERIMENTS, WORKSPACES
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.writes import adopted, write_status
 from batchai.status import provisioning
@@ -24,13 +23,11 @@ class WorkspaceReconciler:
         return None
 
 
-class MemberReconciler:
-    """Reconciles keys of a kind that only has to belong to its Workspace: Experiment, FileServer."""
+class ExperimentReconciler:
+    """Reconciles keys of kind Experiment, which only has to belong to its Workspace."""
 
-    def __init__(self, context: Context, kind: type[Experiment] | type[FileServer], resource: Resource) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._kind = kind
-        self._resource = resource
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; the Workspace's creation brings the key back."""
@@ -40,24 +37,9 @@ class MemberReconciler:
             return None
         workspace = context.objects.get("Workspace", key.namespace, raw["spec"]["workspace"])
         if workspace is None:
-            status = provisioning.orphan(self._kind.model_validate(raw), context.clock())
+            status = provisioning.orphan(Experiment.model_validate(raw), context.clock())
         else:
-            raw = await adopted(context, self._resource, raw, workspace)
-            member = self._kind.model_validate(raw)
-            if isinstance(member, FileServer):
-                message = "this version does not run file servers yet"
-                status = provisioning.refused(member, "NotSupported", message, context.clock())
-            else:
-                status = provisioning.succeeded(member, context.clock())
-        await write_status(context, self._resource, raw, status)
+            raw = await adopted(context, EXPERIMENTS, raw, workspace)
+            status = provisioning.succeeded(Experiment.model_validate(raw), context.clock())
+        await write_status(context, EXPERIMENTS, raw, status)
         return None
-
-
-def experiments(context: Context) -> MemberReconciler:
-    """The reconciler of Experiments."""
-    return MemberReconciler(context, Experiment, EXPERIMENTS)
-
-
-def file_servers(context: Context) -> MemberReconciler:
-    """The reconciler of FileServers."""
-    return MemberReconciler(context, FileServer, FILESERVERS)

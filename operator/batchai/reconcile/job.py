@@ -15,6 +15,7 @@ from batchai.kube.client import CLAIMS, JOBS, PODS, PROVIDER_CLASSES, SECRETS, S
 from batchai.kube.store import Object
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
+from batchai.plan.ownership import owner
 from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, needs_shared_claim
 from batchai.plan.static_volumes import VolumeOwner
 from batchai.plan.vaults import provider_classes
@@ -167,8 +168,8 @@ class JobReconciler:
         try:
             if not pods:
                 await self._create_provider_classes(vaults)
-                owner = VolumeOwner(job.metadata.namespace, names.LABEL_JOB, peers.owner(job))
-                await self._volumes.make(mounts, owner)
+                volume_owner = VolumeOwner(job.metadata.namespace, names.LABEL_JOB, owner(job))
+                await self._volumes.make(mounts, volume_owner)
             if len(planned) > 1 and not pods:
                 await self._create_surroundings(job, identity, spec)
             await together(self._create_pod(job, pod) for index, pod in enumerate(planned) if index not in pods)

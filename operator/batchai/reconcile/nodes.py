@@ -14,7 +14,8 @@ from batchai.kube.client import CAPACITY_BUFFERS, NODES, POD_TEMPLATES, PODS, Re
 from batchai.kube.store import Object
 from batchai.plan.mounts import cluster_mounts
 from batchai.plan.naming import azure_name, placeholder_name, setup_name
-from batchai.plan.placeholders import KEPT, buffer, buffer_template, cluster_owner, placeholder
+from batchai.plan.ownership import owner
+from batchai.plan.placeholders import KEPT, buffer, buffer_template, placeholder
 from batchai.plan.setup import SetupImages, path_suffix, required_setup, setup_fingerprint, setup_pod
 from batchai.plan.static_volumes import VolumeOwner
 from batchai.reconcile.context import Context
@@ -173,7 +174,7 @@ class NodeKeeper:
             return NodeProblem(node.name, "InvalidCluster", f"cannot be set up: {error}")
         except DependencyNotReady as missing:
             return NodeProblem(node.name, missing.reason, missing.message)
-        await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, cluster_owner(cluster)))
+        await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, owner(cluster)))
         await self._create(PODS, setup_pod(cluster, node, fingerprint, suffix=suffix, images=images, mounts=mounts))
         return None
 

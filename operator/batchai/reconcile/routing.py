@@ -64,7 +64,7 @@ def _as_parent(item: Object | None) -> tuple[Any, ...] | None:
 
 
 def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:
-    """The pod's job, and its cluster when the pod gives its node back; the cluster alone of a pod that is no job's."""
+    """The pod's job, and its cluster when the pod gives its node back; or whose else it is."""
     pod = after or before
     if pod is None:
         return
@@ -73,6 +73,8 @@ def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:
     for label in (names.LABEL_SETUP, names.LABEL_PLACEHOLDER):
         if label in labels:
             yield Key("Cluster", namespace, labels[label])
+    if names.LABEL_FILE_SERVER in labels:
+        yield Key("FileServer", namespace, labels[names.LABEL_FILE_SERVER])
     if names.LABEL_JOB in labels:
         yield Key("Job", namespace, labels[names.LABEL_JOB])
         if after is None or (ended(after) and not (before and ended(before))):

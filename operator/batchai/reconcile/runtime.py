@@ -22,6 +22,7 @@ from batchai.reconcile import group, routing
 from batchai.reconcile.cluster import ClusterReconciler
 from batchai.reconcile.context import Context, Key, Reconciler
 from batchai.reconcile.events import Recorder
+from batchai.reconcile.file_server import FileServerReconciler
 from batchai.reconcile.job import JobReconciler
 from batchai.reconcile.news import News, Observer, Outcome
 from batchai.reconcile.queue import WorkQueue
@@ -126,8 +127,8 @@ class Runtime:
         )
         return {
             "Workspace": group.WorkspaceReconciler(context),
-            "Experiment": group.experiments(context),
-            "FileServer": group.file_servers(context),
+            "Experiment": group.ExperimentReconciler(context),
+            "FileServer": FileServerReconciler(context),
             "Cluster": ClusterReconciler(context),
             "Job": JobReconciler(context),
         }
@@ -230,6 +231,7 @@ def _pod_store() -> Store:
         {
             "job": by(names.LABEL_JOB),
             "cluster": by(names.LABEL_CLUSTER),
+            "file_server": by(names.LABEL_FILE_SERVER),
             "helpers": by(names.LABEL_SETUP, names.LABEL_PLACEHOLDER),
         }
     )

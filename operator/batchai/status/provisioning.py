@@ -25,12 +25,22 @@ def orphan(resource: Member, now: datetime) -> Status:
     """The Workspace does not exist yet: the resource waits for it."""
     name = resource.spec.workspace
     message = f"waits for Workspace '{name}': it does not exist in namespace '{resource.metadata.namespace}'"
-    return _provisioned(resource, "creating", "WorkspaceNotFound", message, now)
+    return creating(resource, "WorkspaceNotFound", message, now)
 
 
 def refused(resource: Member, reason: str, message: str, now: datetime) -> Status:
     """The resource may not be made."""
     return _provisioned(resource, "failed", reason, message, now)
+
+
+def creating(resource: Member, reason: str, message: str, now: datetime) -> Status:
+    """The resource is on its way; the message says what it waits for."""
+    return _provisioned(resource, "creating", reason, message, now)
+
+
+def degraded(resource: Member, reason: str, message: str, now: datetime) -> Status:
+    """The resource is there, but not ready at the moment."""
+    return _provisioned(resource, "succeeded", reason, message, now, ready=False)
 
 
 def _provisioned(
@@ -39,6 +49,8 @@ def _provisioned(
     reason: str,
     message: str,
     now: datetime,
+    *,
+    ready: bool | None = None,
 ) -> Status:
     status: Status = resource.status
     since = status.provisioning_state_transition_time if status.provisioning_state == state else now
@@ -50,7 +62,7 @@ def _provisioned(
             "conditions": with_condition(
                 status.conditions,
                 READY,
-                status=state == "succeeded",
+                status=state == "succeeded" if ready is None else ready,
                 reason=reason,
                 message=message,
                 now=now,
