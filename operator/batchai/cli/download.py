@@ -62,7 +62,7 @@ def download(args: Namespace, session: Session) -> list[Object]:
     item = lookup.find(session, JOB, job_path(args, args.job))
     folder = Path(args.to)
     done = []
-    with session.directory(*files.storage(args, session, item)) as directory:
+    with files.output(args, session, item).directory as directory:
         for each in _wanted(directory, join(args.path), args.file_name, folder):
             if not each.complete:
                 _fetch(session, directory, each)

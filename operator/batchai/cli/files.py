@@ -1,14 +1,16 @@
 """`batchai job file` and `cluster file`: list and stream what a job or a setup task wrote."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from batchai.api import names
 from batchai.api.cluster import Cluster
 from batchai.api.job import TERMINAL_STATES, Job
-from batchai.cli import accounts, arguments, lookup, shapes
+from batchai.cli import accounts, arguments, kube, lookup, reader, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.follow import Follower
 from batchai.cli.job import execution_state, failures, job_path
@@ -17,11 +19,21 @@ from batchai.cli.lookup import CLUSTER, JOB, Path
 from batchai.cli.output import Row
 from batchai.cli.problems import NotFound
 from batchai.cli.session import Session, api_outage
-from batchai.errors import BatchAIError, StorageError
-from batchai.plan.directories import JobIdentity, StorageLocation, output_location, setup_task_location
+from batchai.errors import BatchAIError, SpecError, StorageError
+from batchai.plan.directories import (
+    JobIdentity,
+    StorageLocation,
+    output_location,
+    output_path,
+    setup_task_location,
+    setup_task_path,
+)
+from batchai.plan.exports import export_of
+from batchai.plan.mounts import Surroundings, cluster_mounts, job_mounts
 from batchai.plan.naming import azure_name
+from batchai.plan.node_pod import USER
+from batchai.plan.outputs import VolumeLocation, volume_location
 from batchai.plan.setup import path_suffix
-from batchai.storage.account import StorageAccount
 from batchai.storage.directory import Directory, join
 
 T = TypeVar("T")
@@ -29,8 +41,9 @@ T = TypeVar("T")
 DEFAULT_EXPIRY = 60
 """Minutes that a download URL works."""
 POLL_SECONDS = 1.0
-QUIET_READS = {"file": 1, "blob": 4}
+_QUIET_READS = {"file": 1, "blob": 4}
 """Reads after a job's end that must find nothing new: a blob appears when its writer's cache lets it go."""
+_QUIET_VOLUME = 1
 
 
 def register_for_clusters(clusters: Group) -> None:
@@ -88,7 +101,7 @@ def _minutes(text: str) -> int:
 def list_all(args: Namespace, session: Session) -> list[Object]:
     """The direct children of a folder of an output directory (Batch AI reference §2, listOutputFiles)."""
     item = lookup.find(session, JOB, job_path(args, args.job))
-    entries = _entries(args, session, *storage(args, session, item))
+    entries = _entries(args, session, output(args, session, item))
     if entries is None:
         session.say(f"Nothing is there: the job is {execution_state(item)}.")
         for line in failures(item):
@@ -103,20 +116,17 @@ def list_of_cluster(args: Namespace, session: Session) -> list[Object]:
     suffix = path_suffix(lookup.subscription(session), args.workspace, cluster, args.cluster)
     if cluster.status.node_setup is not None:
         suffix = cluster.status.node_setup.setup_task.std_out_err_path_suffix
-    location = setup_task_location(cluster.spec, suffix)
-    entries = _entries(args, session, location, _account(args, session, location))
+    entries = _entries(args, session, _setup_output(args, session, cluster, suffix))
     if entries is None:
         session.say("Nothing is there: no node has run the setup task yet.")
     return entries or []
 
 
-def _entries(
-    args: Namespace, session: Session, location: StorageLocation, account: StorageAccount
-) -> list[Object] | None:
+def _entries(args: Namespace, session: Session, output: "Output") -> list[Object] | None:
     """The children of the folder of -p with URLs; None if there is not even the directory itself."""
     expiry = session.now() + timedelta(minutes=args.expiry)
     folder = join(args.path)
-    with session.directory(location, account) as directory:
+    with output.directory as directory:
         try:
             entries = directory.entries(folder)
         except StorageError as error:
@@ -132,7 +142,7 @@ def _entries(
 def stream(args: Namespace, session: Session) -> None:
     """Copies a file to stdout as it grows, until the job ends; what is said about it goes to stderr."""
     item = lookup.find(session, JOB, job_path(args, args.job))
-    location, account = storage(args, session, item)
+    found = output(args, session, item)
     path = join(args.path, args.file_name)
 
     def over() -> bool:
@@ -144,7 +154,7 @@ def stream(args: Namespace, session: Session) -> None:
         item = current
         return execution_state(item) in TERMINAL_STATES
 
-    with session.directory(location, account) as directory:
+    with found.directory as directory:
         notices = _Notices(session, directory, path, args.file_name)
         follower = Follower(directory, path, session.out, notices)
 
@@ -158,7 +168,7 @@ def stream(args: Namespace, session: Session) -> None:
         follower.follow(
             over,
             lambda: session.sleep(POLL_SECONDS) if follower.found else session.pause(POLL_SECONDS, notices.waiting),
-            quiet=QUIET_READS[location.kind],
+            quiet=found.quiet,
             patiently=patiently,
         )
     if not follower.found:
@@ -187,24 +197,81 @@ class _Notices:
 
     def found(self) -> None:
         url = self._directory.url(self._path, self._session.now() + timedelta(minutes=DEFAULT_EXPIRY))
-        self._session.say(f'File found with URL "{url}". Start streaming')
+        self._session.say(f'File found with URL "{url}". Start streaming' if url else "File found. Start streaming")
 
     def restarted(self) -> None:
         self._session.say(f'The file "{self._name}" was written anew. Streaming it from its beginning.')
 
 
-def storage(args: Namespace, session: Session, item: Object) -> tuple[StorageLocation, StorageAccount]:
-    """Where the output directory of the arguments lies, and the account to read it with."""
+@dataclass(frozen=True)
+class Output:
+    """An output directory to be read, and how many reads after its writer's end must find nothing new."""
+
+    directory: AbstractContextManager[Directory]
+    quiet: int
+
+
+def output(args: Namespace, session: Session, item: Object) -> Output:
+    """Where the output directory of the arguments lies: in Azure storage, or on a volume that a pod reads.
+
+    Raises SpecError if the job has no such directory, or if it is on none of its mounts (reference §1.5).
+    """
     job = Job.model_validate(item)
     found = session.find_named(CLUSTER.resource, args.resource_group, job.spec.cluster)
     cluster = Cluster.model_validate(found).spec if found else None
-    location = output_location(job.spec, _identity(session, item), args.output_directory_id, cluster)
-    return location, _account(args, session, location)
+    identity, directory_id = _identity(session, item), args.output_directory_id
+    location = output_location(job.spec, identity, directory_id, cluster)
+    if location is not None:
+        return _in_storage(args, session, location)
+    path = output_path(job.spec, identity, directory_id)
+    used = _surroundings(args, session)
+    mounts = [
+        *job_mounts(job.spec.mount_volumes, identity.mount_root, used),
+        *(cluster_mounts(cluster, used) if cluster else ()),
+    ]
+    pods = session.kube.list(kube.PODS, args.resource_group, {names.LABEL_JOB_UID: item["metadata"]["uid"]})
+    user = USER if job.spec.pod_security == "restricted" else None
+    volume = volume_location(path, mounts)
+    if volume is None:
+        raise SpecError(
+            "outputDirectories", f"'{directory_id}' lies at {path}, which is not on a mounted file system: it is gone"
+        )
+    return _on_volume(args, session, volume, pods, user)
 
 
-def _account(args: Namespace, session: Session, location: StorageLocation) -> StorageAccount:
+def _setup_output(args: Namespace, session: Session, cluster: Cluster, suffix: str) -> Output:
+    location = setup_task_location(cluster.spec, suffix)
+    if location is not None:
+        return _in_storage(args, session, location)
+    path = setup_task_path(cluster.spec, suffix)
+    volume = volume_location(path, cluster_mounts(cluster.spec, _surroundings(args, session)))
+    if volume is None:
+        raise SpecError(
+            "nodeSetup.setupTask.stdOutErrPathPrefix", f"{path} is not on a file system that the cluster mounts"
+        )
+    return _on_volume(args, session, volume)
+
+
+def _in_storage(args: Namespace, session: Session, location: StorageLocation) -> Output:
     known = accounts.given(session.environ).accounts
-    return accounts.account_of(session, args.resource_group, location.account, location.secret_name, known)
+    account = accounts.account_of(session, args.resource_group, location.account, location.secret_name, known)
+    return Output(session.directory(location, account), _QUIET_READS[location.kind])
+
+
+def _on_volume(
+    args: Namespace,
+    session: Session,
+    volume: VolumeLocation,
+    pods: Sequence[Object] = (),
+    user: int | None = None,
+) -> Output:
+    return Output(reader.reading(session, args.resource_group, volume, pods, user=user), _QUIET_VOLUME)
+
+
+def _surroundings(args: Namespace, session: Session) -> Surroundings:
+    """FileServers are looked up when a mount names one."""
+    group = args.resource_group
+    return Surroundings(export=lambda name: export_of(session.kube.list(kube.FILE_SERVERS, group), group, name))
 
 
 def _identity(session: Session, item: Object) -> JobIdentity:

@@ -162,50 +162,53 @@ def file_account(account_name: str | None, azure_file_url: str) -> str:
     return account_name or share_of(azure_file_url)[0].split(".")[0]
 
 
-def output_location(
-    spec: JobSpec, identity: JobIdentity, directory_id: str, cluster: ClusterSpec | None = None
-) -> StorageLocation:
-    """Where an output directory ("stdouterr" is the built-in one) lies in Azure storage.
+def output_path(spec: JobSpec, identity: JobIdentity, directory_id: str) -> str:
+    """The path of an output directory in the job's containers; "stdouterr" is the built-in one.
 
-    Raises SpecError if the job has no such directory, or if it does not lie on a share or container
-    that the job or its cluster mounts (the service answered the same, reference §1.5).
+    Raises SpecError if the job has no such directory.
     """
     if directory_id == STDOUTERR:
-        path = stdouterr_path(spec, identity)
-    else:
-        outputs = output_paths(spec, identity)
-        if directory_id not in outputs:
-            known = ", ".join([*outputs, STDOUTERR])
-            raise SpecError("outputDirectories", f"the job has no '{directory_id}'; it has {known}")
-        path = outputs[directory_id]
+        return stdouterr_path(spec, identity)
+    outputs = output_paths(spec, identity)
+    if directory_id not in outputs:
+        known = ", ".join([*outputs, STDOUTERR])
+        raise SpecError("outputDirectories", f"the job has no '{directory_id}'; it has {known}")
+    return outputs[directory_id]
+
+
+def output_location(
+    spec: JobSpec, identity: JobIdentity, directory_id: str, cluster: ClusterSpec | None = None
+) -> StorageLocation | None:
+    """Where an output directory lies in Azure storage; None if it is on no share or container of job and cluster.
+
+    Raises SpecError as `output_path` does.
+    """
+    path = output_path(spec, identity, directory_id)
     setup = cluster.node_setup if cluster else None
-    location = _on_mount(path, f"{identity.mount_root}/", spec.mount_volumes) or _on_mount(
+    return _on_mount(path, f"{identity.mount_root}/", spec.mount_volumes) or _on_mount(
         path, f"{MOUNT_ROOT}/", setup.mount_volumes if setup else None
     )
-    if location is None:
-        raise SpecError(
-            "outputDirectories",
-            f"'{directory_id}' lies at {path}, which is not on a mounted Azure file share or blob container",
-        )
-    return location
 
 
-def setup_task_location(spec: ClusterSpec, suffix: str) -> StorageLocation:
-    """Where the output of a cluster's setup task lies; `suffix`: stdOutErrPathSuffix (reference §5.2).
+def setup_task_path(spec: ClusterSpec, suffix: str) -> str:
+    """The path of the output of a cluster's setup task; `suffix`: stdOutErrPathSuffix (reference §5.2).
 
-    Raises SpecError if the cluster has no setup task, or if its output does not lie on one of its mounts.
+    Raises SpecError if the cluster has no setup task.
     """
-    setup = spec.node_setup
-    if setup is None or setup.setup_task is None:
+    if spec.node_setup is None or spec.node_setup.setup_task is None:
         raise SpecError("nodeSetup.setupTask", "the cluster has none, so there is no output of it")
-    prefix = expand(setup.setup_task.std_out_err_path_prefix, {"AZ_BATCHAI_MOUNT_ROOT": MOUNT_ROOT}).rstrip("/")
-    location = _on_mount(f"{prefix}/{suffix}", f"{MOUNT_ROOT}/", setup.mount_volumes)
-    if location is None:
-        raise SpecError(
-            "nodeSetup.setupTask.stdOutErrPathPrefix",
-            f"{prefix} is not on an Azure file share or blob container that the cluster mounts",
-        )
-    return location
+    task = spec.node_setup.setup_task
+    prefix = expand(task.std_out_err_path_prefix, {"AZ_BATCHAI_MOUNT_ROOT": MOUNT_ROOT}).rstrip("/")
+    return f"{prefix}/{suffix}"
+
+
+def setup_task_location(spec: ClusterSpec, suffix: str) -> StorageLocation | None:
+    """Where that output lies in Azure storage; None if it is on no share or container of the cluster.
+
+    Raises SpecError as `setup_task_path` does.
+    """
+    path = setup_task_path(spec, suffix)
+    return _on_mount(path, f"{MOUNT_ROOT}/", spec.node_setup.mount_volumes if spec.node_setup else None)
 
 
 def _on_mount(path: str, root: str, volumes: MountVolumes | None) -> StorageLocation | None:

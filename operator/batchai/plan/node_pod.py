@@ -20,6 +20,8 @@ LAUNCH_COMMAND = [
     f"{LAUNCHER_PATH}/launch",
 ]
 BUNDLE_MOUNT = {"name": "launcher", "mountPath": LAUNCHER_PATH}
+USER = 1000
+"""Who a job is when it may not be root; any other than root does."""
 _UNREACHABLE_SECONDS = 30
 """How long a pod stays on a node that does not answer; Kubernetes' default of 300 s wastes a job's time."""
 

@@ -24,6 +24,7 @@ from batchai.plan.node_pod import (
     JOB_CONTAINER,
     LAUNCH_COMMAND,
     LAUNCHER_PATH,
+    USER,
     launcher,
     literal,
     pinned,
@@ -33,8 +34,6 @@ from batchai.plan.ownership import owner
 from batchai.plan.vaults import VaultIdentity, provider_classes
 from batchai.toolkits import Allocation
 
-_USER = 1000
-"""Who a job is when it may not be root; any other than root does."""
 _STOP_MARGIN_SECONDS = 10
 """What the launcher needs after its own grace period to drain the logs."""
 
@@ -297,7 +296,7 @@ def _security(spec: JobSpec, *, locks_memory: bool) -> _Security:
     locks_memory: RDMA pins memory beyond the limit of a container's processes.
     """
     if spec.pod_security == "restricted":
-        ids = {"runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
+        ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
         pod = {**ids, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
         container = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         return _Security(pod, container, container)

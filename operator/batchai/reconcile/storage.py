@@ -1,16 +1,13 @@
 """What mounts need of the Kubernetes cluster: file servers that serve, and static volumes that are made and swept."""
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
 from typing import Any
 
-from batchai.api import names
-from batchai.api.fileserver import FileServer
-from batchai.errors import DependencyNotReady, KubeApiError
+from batchai.errors import KubeApiError
 from batchai.kube.client import CLAIMS, VOLUMES, Resource
 from batchai.kube.store import Object
+from batchai.plan.exports import export_of
 from batchai.plan.mounts import Export, Mount, Surroundings
-from batchai.plan.naming import azure_name
 from batchai.plan.static_volumes import VolumeOwner, belongs_to, static_volumes
 from batchai.reconcile.context import Context
 from batchai.reconcile.writes import gone_is_fine, together
@@ -22,29 +19,8 @@ def surroundings(context: Context, namespace: str) -> Surroundings:
 
 
 def file_server(context: Context, namespace: str, identifier: str) -> Export:
-    """The export of a FileServer of the namespace; identifier: its name, or its Azure resource id.
-
-    An id may name the workspace, for the Azure names of file servers of two workspaces may be the same. Raises
-    DependencyNotReady until the server serves.
-    """
-    parts = identifier.strip("/").split("/")
-    workspace = next((after for word, after in pairwise(parts) if word == "workspaces"), None)
-    named = [
-        raw
-        for raw in context.objects.list("FileServer", namespace)
-        if parts[-1] in {raw["metadata"]["name"], azure_name(raw)}
-        and workspace in {None, raw["spec"]["workspace"], raw["metadata"].get("labels", {}).get(names.LABEL_WORKSPACE)}
-    ]
-    waits = f"waits for FileServer '{parts[-1]}'"
-    if not named:
-        where = f"in workspace '{workspace}'" if workspace else f"in namespace '{namespace}'"
-        raise DependencyNotReady("FileServerNotFound", f"{waits}: it does not exist {where}")
-    raw = min(named, key=lambda raw: raw["metadata"]["name"] != parts[-1])
-    status = FileServer.model_validate(raw).status
-    settings = status.mount_settings
-    if status.provisioning_state != "succeeded" or settings is None or settings.file_server_internal_ip is None:
-        raise DependencyNotReady("FileServerNotReady", f"{waits}: it is {status.provisioning_state or 'creating'}")
-    return Export(settings.file_server_internal_ip, settings.mount_point or "/")
+    """The export of a FileServer of the namespace, as `export_of` finds it. Raises DependencyNotReady as it does."""
+    return export_of(context.objects.list("FileServer", namespace), namespace, identifier)
 
 
 class StaticVolumes:

@@ -41,8 +41,8 @@ class Directory(Protocol):
         """At most `length` bytes from `offset`; empty where the file has none there."""
         ...
 
-    def url(self, path: str, expiry: datetime) -> str:
-        """A URL that downloads the file until `expiry`, and lets nobody do anything else."""
+    def url(self, path: str, expiry: datetime) -> str | None:
+        """A URL that downloads the file until `expiry`, and lets nobody do anything else; None if nothing serves it."""
         ...
 
     def close(self) -> None:

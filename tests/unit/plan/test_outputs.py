@@ -1,0 +1,38 @@
+from batchai.api.mounts import MountVolumes
+from batchai.plan.mounts import Export, Surroundings, job_mounts
+from batchai.plan.outputs import VolumeLocation, reader_pod, volume_location
+
+ROOT = "/root/mounts"
+
+
+def find(path: str, **volumes: object) -> VolumeLocation | None:
+    surroundings = Surroundings(export=lambda _: Export("10.0.0.1", "/data"), owner="u")
+    return volume_location(path, job_mounts(MountVolumes.model_validate(volumes), ROOT, surroundings))
+
+
+def test_a_folder_of_a_claim() -> None:
+    claim = {"claimName": "training", "relativeMountPath": "logs", "subPath": "a/b"}
+    found = find(f"{ROOT}/logs/x/y", persistentVolumeClaims=[claim])
+    assert found is not None
+    assert (found.source["persistentVolumeClaim"]["claimName"], found.path) == ("training", "a/b/x/y")
+    assert find(f"{ROOT}/logs2/x", persistentVolumeClaims=[claim]) is None
+
+
+def test_an_export_is_mounted_without_the_volume_that_went_with_the_job() -> None:
+    server = {"fileServer": {"id": "nfs"}, "relativeMountPath": "nfs", "mountOptions": "nconnect=4"}
+    found = find(f"{ROOT}/nfs", fileServers=[server])
+    assert found == VolumeLocation({"nfs": {"server": "10.0.0.1", "path": "/data", "readOnly": True}}, "")
+
+
+def test_the_reader_may_nothing_but_read() -> None:
+    location = VolumeLocation({"persistentVolumeClaim": {"claimName": "c"}}, "x")
+    pod = reader_pod("r", "ns", location, "launcher:1", node="n1", user=None)
+    (container,) = pod["spec"]["containers"]
+    assert container["volumeMounts"] == [{"name": "volume", "mountPath": "/volume", "readOnly": True}]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["DAC_READ_SEARCH"]}
+    assert pod["spec"]["nodeName"] == "n1"
+    assert "activeDeadlineSeconds" in pod["spec"]
+    restricted = reader_pod("r", "ns", location, "launcher:1", node=None, user=1000)["spec"]
+    assert "nodeName" not in restricted
+    security = restricted["containers"][0]["securityContext"]
+    assert (security["runAsNonRoot"], security["capabilities"]) == (True, {"drop": ["ALL"]})
