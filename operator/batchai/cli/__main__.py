@@ -30,6 +30,7 @@ from batchai.cli import (
     node,
     output,
     screen,
+    storagesecrets,
     submit,
     usages,
     workspace,
@@ -70,6 +71,7 @@ def parser(program: str = "batchai") -> Parser:
     explain.register(jobs)
     submit.register(jobs)
     fileserver.register(commands)
+    storagesecrets.register(commands)
     usages.register(commands)
     completion.register(commands)
     return top

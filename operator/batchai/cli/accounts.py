@@ -1,11 +1,12 @@
-"""Storage accounts: who gives the key of one, and the Secret that holds it.
+"""Storage accounts: who gives the key or the SAS token of one, and the Secret that holds it.
 
-Keys come from the options, the environment or a Secret of the namespace, and go into Secrets
+They come from the options, the environment or a Secret of the namespace, and go into Secrets
 only (design §1).
 """
 
 import base64
 import re
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,8 +21,10 @@ from batchai.storage.account import Service, StorageAccount, parse_connection_st
 
 ACCOUNT_VARIABLE = "AZURE_BATCHAI_STORAGE_ACCOUNT"
 KEY_VARIABLE = "AZURE_BATCHAI_STORAGE_KEY"
+SAS_VARIABLE = "AZURE_BATCHAI_STORAGE_SAS"
 CONNECTION_VARIABLE = "AZURE_STORAGE_CONNECTION_STRING"
 
+_NO_CREDENTIAL = {names.SECRET_ACCOUNT_KEY: None, names.SECRET_ACCOUNT_SAS: None}
 _ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 _ENDPOINTS: dict[Service, str] = {
     "file": names.ANNOTATION_FILE_ENDPOINT,
@@ -37,24 +40,35 @@ class Given:
     accounts: Mapping[str, StorageAccount] = field(default_factory=dict)
 
 
-def given(environ: Mapping[str, str], name: str | None = None, key: str | None = None) -> Given:
-    """The accounts of the options `name` and `key` and of the environment; options win (reference §8).
+def given(environ: Mapping[str, str], name: str | None = None, key: str | None = None, sas: str | None = None) -> Given:
+    """The accounts of the options `name`, `key` and `sas` and of the environment; options win (reference §8).
 
-    A key in the environment belongs to the account in the environment, if that is named too.
+    A credential in the environment belongs to the account in the environment, if that is named too.
     """
     connection = environ.get(CONNECTION_VARIABLE)
     known = parse_connection_string(connection) if connection else None
     environment_name = environ.get(ACCOUNT_VARIABLE)
     chosen = name or environment_name or (known.name if known else None)
-    if key and not chosen:
-        raise UsageProblem(
-            "--storage-account-key has no account.", f"Give --storage-account-name or set {ACCOUNT_VARIABLE}."
-        )
+    for option, value in (("--storage-account-key", key), ("--storage-account-sas", sas)):
+        if value and not chosen:
+            raise UsageProblem(f"{option} has no account.", f"Give --storage-account-name or set {ACCOUNT_VARIABLE}.")
+    if key and sas:
+        raise UsageProblem("--storage-account-key and --storage-account-sas exclude each other.", "Give one of them.")
     accounts = {known.name: known} if known else {}
-    for account, value in ((environment_name or chosen, environ.get(KEY_VARIABLE)), (chosen, key)):
-        if account and value:
-            accounts[account] = replace(accounts.get(account) or StorageAccount(account), key=value)
+    for account, its_key, its_sas in (
+        (environment_name or chosen, environ.get(KEY_VARIABLE), environ.get(SAS_VARIABLE)),
+        (chosen, key, sas),
+    ):
+        if account and (its_key or its_sas):
+            token = None if its_key else (its_sas or "").removeprefix("?")
+            present = accounts.get(account) or StorageAccount(account)
+            accounts[account] = replace(present, key=its_key, sas_token=token)
     return Given(chosen, accounts)
+
+
+def of_arguments(args: Namespace, environ: Mapping[str, str]) -> Given:
+    """The same of the options of `arguments.storage`."""
+    return given(environ, args.storage_account_name, args.storage_account_key, args.storage_account_sas)
 
 
 def check_name(account: str, field_path: str) -> None:
@@ -71,23 +85,23 @@ def provide_all(session: Session, namespace: str, given: Given, keys: Mapping[st
     secrets: dict[str, str] = {}
     for name, key in keys.items():
         account = given.accounts.get(name) or StorageAccount(name)
-        secrets[name] = _provide(session, namespace, replace(account, key=key or account.key))
+        secrets[name] = provide(session, namespace, replace(account, key=key or account.key))
     return secrets
 
 
-def _provide(session: Session, namespace: str, account: StorageAccount) -> str:
-    """Makes sure that a Secret holds the account's key; returns its name.
+def provide(session: Session, namespace: str, account: StorageAccount) -> str:
+    """Makes sure that a Secret holds the account's key or token; returns its name.
 
-    A key that is given is written to the account's Secret. Without one, a Secret that is labelled for
+    One that is given is written to the account's Secret. Without it, a Secret that is labelled for
     the account must exist; Problem otherwise.
     """
-    if account.key is None:
+    if account.key is None and account.sas_token is None:
         found = _labelled(session, namespace, account.name)
         if found is None:
             raise Problem(
                 f"no key for storage account '{account.name}'.",
-                f"Give --storage-account-key, set {KEY_VARIABLE} or {CONNECTION_VARIABLE}, or label a Secret"
-                f" in '{namespace}' with {names.LABEL_STORAGE_ACCOUNT}={account.name}.",
+                f"Give --storage-account-key, set {KEY_VARIABLE} or {CONNECTION_VARIABLE}, or keep it in '{namespace}':"
+                f" kubectl batchai storage add -g {namespace} -n {account.name}",
             )
         return str(found["metadata"]["name"])
     body = _secret(namespace, account)
@@ -97,7 +111,8 @@ def _provide(session: Session, namespace: str, account: StorageAccount) -> str:
     except KubeApiError as error:
         if not error.already_exists:
             raise
-        session.kube.patch(kube.SECRETS, namespace, name, body)
+        # A key beside a token would win over it, in the driver as here.
+        session.kube.patch(kube.SECRETS, namespace, name, {**body, "data": {**_NO_CREDENTIAL, **body["data"]}})
     return name
 
 
@@ -109,7 +124,7 @@ def account_of(
     Endpoints of the environment win over those of the Secret: they are what this machine can reach.
     """
     environment = known.get(name)
-    if environment and environment.key:
+    if environment and (environment.key or environment.sas_token):
         # The Secret may know endpoints that the environment does not speak of.
         if environment.endpoints:
             return environment
@@ -167,6 +182,9 @@ def _secret(namespace: str, account: StorageAccount) -> Object:
     }
     if account.endpoints:
         metadata["annotations"] = {_ENDPOINTS[service]: url for service, url in account.endpoints.items()}
-    values = {names.SECRET_ACCOUNT_NAME: account.name, names.SECRET_ACCOUNT_KEY: account.key or ""}
+    credential = (
+        {names.SECRET_ACCOUNT_KEY: account.key} if account.key else {names.SECRET_ACCOUNT_SAS: account.sas_token or ""}
+    )
+    values = {names.SECRET_ACCOUNT_NAME: account.name, **credential}
     data = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}

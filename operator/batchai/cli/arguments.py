@@ -128,18 +128,6 @@ def ids(parser: argparse.ArgumentParser, *collections: str) -> None:
     parser.set_defaults(collections=collections)
 
 
-class _NoAutoStorage(argparse.Action):
-    """An option that az had and this program does not have yet."""
-
-    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **options)
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, _namespace: argparse.Namespace, _values: Any, _option: str | None = None
-    ) -> None:
-        parser.error("--use-auto-storage: this version makes no storage; name a share with --afs-name")
-
-
 class _Ids(argparse.Action):
     """What the ids name need not be given otherwise."""
 
@@ -195,10 +183,12 @@ def storage(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("storage")
     group.add_argument("--storage-account-name", metavar="ACCOUNT", help="or AZURE_BATCHAI_STORAGE_ACCOUNT")
     group.add_argument("--storage-account-key", metavar="KEY", help="or AZURE_BATCHAI_STORAGE_KEY")
+    group.add_argument(
+        "--storage-account-sas", metavar="TOKEN", help="a SAS token in the place of a key, for containers"
+    )
     group.add_argument("--afs-name", metavar="SHARE", help="Azure file share to mount")
     group.add_argument("--afs-mount-path", metavar="PATH", default="afs", help="where to mount it (afs)")
     group.add_argument("--bfs-name", metavar="CONTAINER", help="blob container to mount")
     group.add_argument("--bfs-mount-path", metavar="PATH", default="bfs", help="where to mount it (bfs)")
-    group.add_argument("--use-auto-storage", action=_NoAutoStorage, help="not in this version: name a share instead")
     group.add_argument("--nfs", metavar="NAME", help="file server to mount")
     group.add_argument("--nfs-mount-path", metavar="PATH", default="nfs", help="where to mount it (nfs)")

@@ -3,7 +3,7 @@
 import getpass
 from argparse import ArgumentParser, Namespace
 
-from batchai.cli import accounts, arguments, clusterfile, configfile, lookup, shapes
+from batchai.cli import accounts, arguments, autostorage, clusterfile, configfile, lookup, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, WORKSPACE, Path
@@ -31,6 +31,10 @@ def register(commands: Group) -> Group:
     nodes.add_argument("--setup-task-output", metavar="PATH", help="where its output goes; required with it")
     arguments.administrator(parser)
     arguments.storage(parser)
+    parser.add_argument(
+        "--use-auto-storage", action="store_true", help="mount two claims of the group as autoafs and autobfs"
+    )
+    parser.add_argument("--auto-storage-class", metavar="CLASS", help="their StorageClass (the default one)")
     arguments.no_wait(parser)
     _name(clusters.command("show", "Show a cluster.", show, _row, watch=True), by_id=True)
     arguments.workspace(clusters.command("list", "List the clusters of a workspace.", list_all, _row, watch=True))
@@ -60,7 +64,7 @@ def _path(args: Namespace) -> Path:
 
 def create(args: Namespace, session: Session) -> Object:
     """Creates the cluster of a config file and the options, and the Secrets that its mounts need."""
-    given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
+    given = accounts.of_arguments(args, session.environ)
     file = clusterfile.read(vars(args), given, getpass.getuser)
     for warning in file.warnings:
         session.say(f"WARNING: {warning}")
@@ -70,6 +74,8 @@ def create(args: Namespace, session: Session) -> Object:
     secrets = accounts.provide_all(session, path.namespace, given, file.keys)
     spec = file.spec(cluster=name, workspace=workspace["metadata"]["name"], accounts=secrets)
     body = lookup.manifest(CLUSTER, path, name, spec)
+    if args.use_auto_storage:
+        autostorage.provide(session, path.namespace, args.auto_storage_class)
     with configfile.refusals_of(file.source):
         created = lookup.create(session, CLUSTER, path, body, file.secrets(name, path.namespace))
     if not args.no_wait:

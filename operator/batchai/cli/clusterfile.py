@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchai.api.cluster import ClusterSpec
-from batchai.cli import configfile, mounts, secrets, ssh
+from batchai.cli import autostorage, configfile, mounts, secrets, ssh
 from batchai.cli.accounts import Given
 from batchai.cli.configfile import Properties
 from batchai.cli.kube import Object
@@ -97,4 +97,6 @@ def _node_setup(setup: Properties, options: Mapping[str, Any], given: Given, sou
         setup = {**setup, "setupTask": {**setup.get("setupTask", {}), **task}}
     place = f"{source}: properties.nodeSetup.mountVolumes"
     volumes = mounts.combine(setup.get("mountVolumes", {}), options, given, place)
+    if options["use_auto_storage"]:
+        volumes = {**volumes, mounts.CLAIMS: [*volumes.get(mounts.CLAIMS, []), *autostorage.mounts()]}
     return {**setup, "mountVolumes": volumes} if volumes else setup

@@ -65,7 +65,7 @@ def job_path(args: Namespace, name: str) -> Path:
 
 def create(args: Namespace, session: Session) -> Object:
     """Creates the job of a config file and the Secrets that it needs."""
-    given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
+    given = accounts.of_arguments(args, session.environ)
     return create_of(args, session, given, jobfile.read(args.config_file, vars(args), given))
 
 

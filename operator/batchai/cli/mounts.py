@@ -11,7 +11,9 @@ from batchai.errors import SpecError
 from batchai.plan.directories import file_account
 from batchai.storage.account import public_host
 
+_REFERENCES = {"secretRef", "accountKeySecretReference", "workloadIdentity"}
 SHARES, CONTAINERS, SERVERS = "azureFileShares", "azureBlobFileSystems", "fileServers"
+CLAIMS = "persistentVolumeClaims"
 
 
 def combine(volumes: Properties, options: Mapping[str, Any], given: Given, place: str) -> Properties:
@@ -43,7 +45,7 @@ def combine(volumes: Properties, options: Mapping[str, Any], given: Given, place
     for collection, mount in added.items():
         filled = {**filled, collection: [*filled.get(collection, []), mount]}
     return {
-        collection: _with_accounts(collection, mounts, f"{place}.{collection}")
+        collection: _with_accounts(collection, mounts, given, f"{place}.{collection}")
         if collection in (SHARES, CONTAINERS) and isinstance(mounts, list)
         else mounts
         for collection, mounts in filled.items()
@@ -55,7 +57,7 @@ def inline_keys(volumes: Properties) -> dict[str, str | None]:
     keys: dict[str, str | None] = {}
     for mount in _storage_mounts(volumes):
         credentials = mount.get("credentials", {})
-        if not {"secretRef", "accountKeySecretReference"} & credentials.keys():
+        if not _REFERENCES & credentials.keys():
             account, key = mount["accountName"], credentials.get("accountKey")
             keys[account] = keys.get(account) or (None if key == KEY_PLACEHOLDER else key)
     return keys
@@ -67,7 +69,7 @@ def with_secrets(volumes: Properties, secrets: Mapping[str, str]) -> Properties:
     def refer(mount: Any) -> Any:
         if not isinstance(mount, dict) or mount.get("accountName") not in secrets:
             return mount
-        if {"secretRef", "accountKeySecretReference"} & mount.get("credentials", {}).keys():
+        if _REFERENCES & mount.get("credentials", {}).keys():
             return mount
         return {**mount, "credentials": {"secretRef": {"name": secrets[mount["accountName"]]}}}
 
@@ -77,14 +79,14 @@ def with_secrets(volumes: Properties, secrets: Mapping[str, str]) -> Properties:
     }
 
 
-def _with_accounts(collection: str, mounts: list[Any], place: str) -> list[Any]:
+def _with_accounts(collection: str, mounts: list[Any], given: Given, place: str) -> list[Any]:
     return [
-        _with_account(collection, mount, f"{place}[{index}]") if isinstance(mount, dict) else mount
+        _with_account(collection, mount, given, f"{place}[{index}]") if isinstance(mount, dict) else mount
         for index, mount in enumerate(mounts)
     ]
 
 
-def _with_account(collection: str, mount: Properties, place: str) -> Properties:
+def _with_account(collection: str, mount: Properties, given: Given, place: str) -> Properties:
     account = mount.get("accountName")
     if collection == SHARES and isinstance(mount.get("azureFileUrl"), str):
         try:
@@ -94,6 +96,14 @@ def _with_account(collection: str, mount: Properties, place: str) -> Properties:
     if not isinstance(account, str):
         raise UsageProblem(f"{place}.accountName: is missing.", "Name the storage account there.")
     accounts.check_name(account, f"{place}.accountName")
+    known = given.accounts.get(account)
+    credentials = mount.get("credentials") or {}
+    without_key = not _REFERENCES & credentials.keys() and credentials.get("accountKey") in (None, KEY_PLACEHOLDER)
+    if collection == SHARES and without_key and known and known.sas_token and not known.key:
+        raise UsageProblem(
+            f"{place}: storage account '{account}' has a SAS token only, but SMB, which mounts shares, needs a key.",
+            "Give the key, or put the files into a container: azureBlobFileSystems.",
+        )
     return {**mount, "accountName": account}
 
 

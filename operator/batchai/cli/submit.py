@@ -40,7 +40,7 @@ def register(jobs: Group) -> None:
 
 def submit(args: Namespace, session: Session) -> Object:
     """Uploads the folder, unless that very content is there already, and creates the job."""
-    given = accounts.given(session.environ, args.storage_account_name, args.storage_account_key)
+    given = accounts.of_arguments(args, session.environ)
     code = folder.read(Path(args.folder))
     source, properties = _properties(args)
     file = jobfile.complete(properties, source, vars(args), given)

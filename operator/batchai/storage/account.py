@@ -44,4 +44,5 @@ def parse_connection_string(text: str) -> StorageAccount:
         given = parts.get(f"{service.capitalize()}Endpoint", f"{scheme}://{name}.{service}.{suffix}").rstrip("/")
         if given != f"https://{public_host(name, service)}":
             endpoints[service] = given
-    return StorageAccount(name, parts.get("AccountKey"), endpoints=endpoints)
+    token = parts.get("SharedAccessSignature")
+    return StorageAccount(name, parts.get("AccountKey"), token.removeprefix("?") if token else None, endpoints)

@@ -42,7 +42,8 @@ def translated(account: StorageAccount, endpoint: str, what: str) -> Iterator[No
     except ResourceNotFoundError as error:
         raise StorageError(f"{what} does not exist in storage account '{account.name}'", not_found=True) from error
     except ClientAuthenticationError as error:
-        raise StorageError(f"storage account '{account.name}' does not accept the key: {_code(error)}") from error
+        given = "key" if account.key else "SAS token, which may have ended or allow too little"
+        raise StorageError(f"storage account '{account.name}' does not accept the {given}: {_code(error)}") from error
     except (ServiceRequestError, ServiceResponseError) as error:
         raise StorageError(f"the endpoint {endpoint} of storage account '{account.name}' cannot be reached") from error
     except HttpResponseError as error:

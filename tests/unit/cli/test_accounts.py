@@ -99,7 +99,36 @@ def test_without_a_key_a_labelled_secret_serves(terminal: Terminal) -> None:
 def test_without_any_key(terminal: Terminal) -> None:
     with pytest.raises(Problem, match="no key for storage account 'acc'") as caught:
         provide(terminal, accounts.Given("acc"), acc=None)
-    assert "batchai.dev/storage-account=acc" in caught.value.hint
+    assert "kubectl batchai storage add -g ns -n acc" in caught.value.hint
+
+
+def test_a_token_takes_the_place_of_a_key(terminal: Terminal) -> None:
+    provide(terminal, accounts.given({}, "acc", "key"), acc=None)
+    given = accounts.given({}, "acc", sas="?sv=1&sig=x")
+    assert given.accounts["acc"] == StorageAccount("acc", sas_token="sv=1&sig=x")
+    assert provide(terminal, given, acc=None) == {"acc": "batchai-storage-acc"}
+    assert decoded(terminal, "batchai-storage-acc") == {
+        "azurestorageaccountname": "acc",
+        "azurestorageaccountsastoken": "sv=1&sig=x",
+    }
+    provide(terminal, accounts.given({}, "acc", "key"), acc=None)
+    assert decoded(terminal, "batchai-storage-acc").keys() == {"azurestorageaccountname", "azurestorageaccountkey"}
+
+
+def test_tokens_of_the_environment() -> None:
+    variables = {accounts.ACCOUNT_VARIABLE: "acc", accounts.SAS_VARIABLE: "sv=1"}
+    assert accounts.given(variables).accounts == {"acc": StorageAccount("acc", sas_token="sv=1")}
+    connection = {accounts.CONNECTION_VARIABLE: "AccountName=acc;SharedAccessSignature=sv=1&sig=x=="}
+    assert accounts.given(connection).accounts == {"acc": StorageAccount("acc", sas_token="sv=1&sig=x==")}
+    # A key that is given wins over the token that the environment has.
+    assert accounts.given(variables, "acc", "key").accounts == {"acc": StorageAccount("acc", "key")}
+
+
+def test_a_key_and_a_token_exclude_each_other() -> None:
+    with pytest.raises(UsageProblem, match="exclude each other"):
+        accounts.given({}, "acc", "key", "sv=1")
+    with pytest.raises(UsageProblem, match="--storage-account-sas has no account"):
+        accounts.given({}, sas="sv=1")
 
 
 def account_of(terminal: Terminal, **known: StorageAccount) -> StorageAccount:

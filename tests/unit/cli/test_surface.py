@@ -106,11 +106,7 @@ def test_what_other_commands_there_are(made: dict[str, Parser]) -> None:
         "job file download",
         "job stream",
         "job submit",
+        "storage add",
+        "storage list",
+        "storage remove",
     ]
-
-
-def test_auto_storage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "cluster create -g g -w w -n c --use-auto-storage"
-    with pytest.raises(SystemExit, match="2"):
-        parser().parse_args(words.split())
-    assert "name a share with --afs-name" in capsys.readouterr().err
