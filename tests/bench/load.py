@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.bench.world import ACCOUNT, CLUSTER, MARK, NAMESPACE, VM_SIZE, BenchError, World, resource
+from tests.bench.world import ACCOUNT, CLUSTER, MARK, NAMESPACE, VM_SIZE, World, resource
 
 from batchai.api import names
 from batchai.api.cluster import ClusterSpec
@@ -105,10 +105,11 @@ async def sightings(world: World) -> AsyncIterator[Sightings]:
     managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 
     async def follow(kind: Resource, selector: str, version: str, saw: Callable[[str, Object], None]) -> None:
-        async for event, item in world.api.watch(kind, version, label_selector=selector):
-            if event != "BOOKMARK" and item["metadata"].get("namespace") == NAMESPACE:
-                saw(event, item)
-        raise BenchError(f"the watch of {kind.plural} ended")
+        while True:  # The server ends a watch when it reads a CRD again.
+            async for event, item in world.api.watch(kind, version, label_selector=selector):
+                version = item["metadata"]["resourceVersion"]
+                if event != "BOOKMARK" and item["metadata"].get("namespace") == NAMESPACE:
+                    saw(event, item)
 
     # A group: a watch that breaks ends the row.
     async with asyncio.TaskGroup() as group:
