@@ -56,7 +56,9 @@ _CLUSTER_FIELDS = (
     "vmPriority",
 )
 _CLUSTER_STATUS = ("allocationState", "allocationStateTransitionTime", "errors")
-_KUBERNETES_ONLY = frozenset({"idleTimeoutSeconds", "secretRef", "valueFrom"})
+_KUBERNETES_ONLY = frozenset(
+    {"idleTimeoutSeconds", "persistentVolumeClaims", "readOnly", "secretRef", "valueFrom", "workloadIdentity"}
+)
 _CREDENTIALS = {"accountKey": None, "accountKeySecretReference": None}
 
 
