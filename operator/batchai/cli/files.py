@@ -118,7 +118,7 @@ def _entries(
     folder = join(args.path)
     with session.directory(location, account) as directory:
         try:
-            entries = directory.entries(folder)
+            entries = session.patiently(lambda: directory.entries(folder), _busy)
         except StorageError as error:
             if not error.not_found or folder:
                 raise
@@ -127,6 +127,11 @@ def _entries(
             shapes.file(entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry))
             for entry in entries
         ]
+
+
+def _busy(error: BatchAIError) -> bool:
+    """Storage says when to ask again."""
+    return error.retry_after is not None
 
 
 def stream(args: Namespace, session: Session) -> None:
@@ -150,7 +155,7 @@ def stream(args: Namespace, session: Session) -> None:
 
         def may_pass(error: BatchAIError) -> bool:
             # Storage that never answered is not out of order but wrong (its key, its name): said at once.
-            return api_outage(error) or (isinstance(error, StorageError) and follower.found)
+            return api_outage(error) or (isinstance(error, StorageError) and follower.found and not error.denied)
 
         def patiently(action: Callable[[], T], /) -> T:
             return session.patiently(action, may_pass)
