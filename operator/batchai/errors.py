@@ -10,7 +10,12 @@ BatchAIError
 
 
 class BatchAIError(Exception):
-    """Base of every error that the project raises on purpose; its text is meant for users."""
+    """Base of every error that the project raises on purpose; its text is meant for users.
+
+    retry_after: seconds after which whoever refused wants to be asked again, None if it did not say.
+    """
+
+    retry_after: float | None = None
 
 
 class SpecError(BatchAIError):
@@ -70,8 +75,15 @@ class KubeApiError(BatchAIError):
 
 
 class StorageError(BatchAIError):
-    """Azure storage refused or could not be reached; `not_found` tells a missing path from the rest."""
+    """Azure storage refused or could not be reached.
 
-    def __init__(self, message: str, *, not_found: bool = False) -> None:
+    `not_found` tells a missing path from the rest, `denied` a credential that is not accepted.
+    """
+
+    def __init__(
+        self, message: str, *, not_found: bool = False, denied: bool = False, retry_after: float | None = None
+    ) -> None:
         self.not_found = not_found
+        self.denied = denied
+        self.retry_after = retry_after
         super().__init__(message)

@@ -115,7 +115,7 @@ def _fetch(session: Session, directory: Directory, each: Download) -> None:
 
 
 def _may_pass(error: BatchAIError) -> bool:
-    return api_outage(error) or (isinstance(error, StorageError) and not error.not_found)
+    return api_outage(error) or (isinstance(error, StorageError) and not (error.not_found or error.denied))
 
 
 def _row(file: Object) -> Row:

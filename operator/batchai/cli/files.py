@@ -128,7 +128,7 @@ def _entries(args: Namespace, session: Session, output: "Output") -> list[Object
     folder = join(args.path)
     with output.directory as directory:
         try:
-            entries = directory.entries(folder)
+            entries = session.patiently(lambda: directory.entries(folder), _busy)
         except StorageError as error:
             if not error.not_found or folder:
                 raise
@@ -137,6 +137,11 @@ def _entries(args: Namespace, session: Session, output: "Output") -> list[Object
             shapes.file(entry, None if entry.is_directory else directory.url(join(folder, entry.name), expiry))
             for entry in entries
         ]
+
+
+def _busy(error: BatchAIError) -> bool:
+    """Storage says when to ask again."""
+    return error.retry_after is not None
 
 
 def stream(args: Namespace, session: Session) -> None:
@@ -160,7 +165,7 @@ def stream(args: Namespace, session: Session) -> None:
 
         def may_pass(error: BatchAIError) -> bool:
             # Storage that never answered is not out of order but wrong (its key, its name): said at once.
-            return api_outage(error) or (isinstance(error, StorageError) and follower.found)
+            return api_outage(error) or (isinstance(error, StorageError) and follower.found and not error.denied)
 
         def patiently(action: Callable[[], T], /) -> T:
             return session.patiently(action, may_pass)

@@ -73,14 +73,14 @@ class Follower:
             if not data.startswith(self._tail):
                 self._restart()
                 continue
-            fresh = data[len(self._tail) :]
+            fresh = memoryview(data)[len(self._tail) :]
             if not fresh:  # it shrank since its size was asked for
                 break
             self.out.write(fresh)
             self.out.flush()
             copied += len(fresh)
             self.offset += len(fresh)
-            self._tail = (self._tail + fresh)[-OVERLAP:]
+            self._tail = data[-OVERLAP:]
         return copied
 
     def follow(

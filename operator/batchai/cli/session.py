@@ -101,7 +101,8 @@ class Session:
             except BatchAIError as error:
                 if not (may_pass or api_outage)(error) or self.clock() >= deadline:
                     raise
-            self.sleep(1)
+                pause = error.retry_after or 1
+            self.sleep(min(pause, OUTAGE_SECONDS))
 
     def find_named(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """One object by its Kubernetes name, None if there is none."""

@@ -74,11 +74,10 @@ class ContainerDirectory:
         with self._translated(path):
             self._blob(path).upload_blob(content, length=length, overwrite=True)
 
-    def url(self, path: str, expiry: datetime) -> str:
-        """A URL with a SAS for reading this blob."""
-        address = self._blob(path).url
+    def url(self, path: str, expiry: datetime) -> str | None:
+        """A URL with a SAS for reading this blob; None without the key, which alone can sign one."""
         if self._account.key is None:
-            return address
+            return None
         sas = generate_blob_sas(
             self._account.name,
             self._container.container_name,
@@ -88,7 +87,7 @@ class ContainerDirectory:
             expiry=expiry,
             protocol="https" if self._endpoint.startswith("https:") else None,
         )
-        return f"{address}?{sas}"
+        return f"{self._blob(path).url}?{sas}"
 
     def close(self) -> None:
         """Closes the connections."""

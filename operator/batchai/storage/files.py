@@ -67,11 +67,10 @@ class ShareDirectory:
                     self._folders.add(folder)
             self._file(path).upload_file(content, length=length)
 
-    def url(self, path: str, expiry: datetime) -> str:
-        """A URL with a SAS for reading this file."""
-        address = self._file(path).url
+    def url(self, path: str, expiry: datetime) -> str | None:
+        """A URL with a SAS for reading this file; None without the key, which alone can sign one."""
         if self._account.key is None:
-            return address
+            return None
         sas = generate_file_sas(
             self._account.name,
             self._share.share_name,
@@ -81,7 +80,7 @@ class ShareDirectory:
             expiry=expiry,
             protocol="https" if self._endpoint.startswith("https:") else None,
         )
-        return f"{address}?{sas}"
+        return f"{self._file(path).url}?{sas}"
 
     def close(self) -> None:
         """Closes the connections."""

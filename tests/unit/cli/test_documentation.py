@@ -16,10 +16,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def command_lines() -> Iterator[tuple[str, str]]:
     for page in PAGES:
-        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-            for line in re.sub(r"\\\n", " ", block).splitlines():
-                if match := re.match(r"(?:\$ )?(?:kubectl )?batchai (.*)", line):
-                    yield page.name, match[1]
+        for line in commands_of(page.read_text()):
+            yield page.name, line
+
+
+def commands_of(text: str) -> Iterator[str]:
+    """What follows `batchai` in the lines of fenced blocks, in pipes and substitutions too, without the prompt."""
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in re.sub(r"\\\n", " ", block).splitlines():
+            for match in re.finditer(r"(?:^(?:\$ )?|[|;&(]\s*|\w=\S* )(?:kubectl )?batchai ([^|;&)]*)", line):
+                yield match[1]
 
 
 @pytest.mark.parametrize(("page", "line"), list(command_lines()))
@@ -28,7 +34,24 @@ def test_commands_in_the_documents(page: str, line: str) -> None:
 
 
 def test_there_are_commands_in_the_documents() -> None:
-    assert {"README.md", "cli.md"} <= {page for page, _ in command_lines()}
+    assert {"README.md", "cli.md", "migrating.md"} <= {page for page, _ in command_lines()}
+
+
+def test_what_counts_as_a_command() -> None:
+    lines = "$ kubectl batchai job list -g x", "X=1 batchai job wait \\", "  -n j", "id=$(batchai group show)"
+    page = "\n".join(["see `batchai no`", "```sh", *lines, "```", ""])
+    assert [line.split() for line in commands_of(page)] == [
+        ["job", "list", "-g", "x"],
+        ["job", "wait", "-n", "j"],
+        ["group", "show"],
+    ]
+
+
+def test_an_option_that_does_not_exist_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    [line] = commands_of("```console\n$ kubectl batchai group list --no-such-option\n```\n")
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args(shlex.split(line, comments=True))
+    assert "--no-such-option" in capsys.readouterr().err
 
 
 def test_generation_keeps_the_prose_and_repairs_the_rest() -> None:

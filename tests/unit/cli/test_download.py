@@ -1,6 +1,8 @@
 """`job file download` against a storage in memory."""
 
 import os
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,45 @@ def test_names_that_lead_out_of_the_folder(
     with pytest.raises(Problem, match="cannot be a file of this machine"):
         terminal.run(f"{COMMAND} -t {tmp_path}/in")
     assert not os.path.exists(tmp_path / "in")
+
+
+def test_a_large_file_takes_as_much_memory_as_a_chunk(
+    terminal: Terminal, storage: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files = {"m": b"x"}
+    monkeypatch.setattr(download, "CHUNK", 1 << 20)
+    size = 64 << 20
+    entry = replace(storage.entries("")[0], size=size)
+    monkeypatch.setattr(storage, "entries", lambda _: [entry])
+    monkeypatch.setattr(storage, "find", lambda _: entry)
+    monkeypatch.setattr(storage, "read", lambda _path, offset, length: bytes([offset >> 20]) * length)
+    tracemalloc.start()
+    try:
+        terminal.run(f"{COMMAND} -t {tmp_path}")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "m").stat().st_size == size
+    assert peak < 8 << 20
+
+
+def test_a_credential_that_expires_ends_it_at_once_and_a_new_one_goes_on(
+    terminal: Terminal, storage: FakeStorage, tmp_path: Path, reads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files = {"m": b"0123456789"}
+    read = storage.read
+
+    def expire(path: str, offset: int, length: int) -> bytes:
+        if offset:
+            raise StorageError("storage account 'acc' does not accept the SAS token", denied=True)
+        return read(path, offset, length)
+
+    monkeypatch.setattr(storage, "read", expire)
+    with pytest.raises(StorageError, match="does not accept the SAS token"):
+        terminal.run(f"{COMMAND} -t {tmp_path}")
+    assert terminal.seconds == 0
+    monkeypatch.setattr(storage, "read", read)
+    reads.clear()
+    terminal.run(f"{COMMAND} -t {tmp_path}")
+    assert reads == [("m", 4, 4), ("m", 8, 2)]
+    assert contents(tmp_path) == {"m": b"0123456789"}

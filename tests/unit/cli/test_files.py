@@ -282,3 +282,43 @@ def test_clusters_whose_setup_leaves_no_files(terminal: Terminal) -> None:
     cluster_with_setup(terminal, setupTask=task)
     with pytest.raises(SpecError, match=r"/mounts/afs/.* is not on a file system that the cluster mounts"):
         terminal.run("cluster file list -g ns -w w -c c")
+
+
+def test_storage_that_says_when_to_ask_again_is_asked_then(
+    terminal: Terminal, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files = {"stdout.txt": b"x"}
+    entries, refusals = (
+        storage.entries,
+        iter([StorageError("busy", retry_after=7), StorageError("busy", retry_after=3)]),
+    )
+
+    def busy(path: str) -> Any:
+        if refusal := next(refusals, None):
+            raise refusal
+        return entries(path)
+
+    monkeypatch.setattr(storage, "entries", busy)
+    assert [file["name"] for file in terminal.run(f"job file list -j j_1 {PLACE}")] == ["stdout.txt"]
+    assert terminal.seconds == 10
+
+
+def test_a_credential_that_expires_ends_a_stream_at_once(
+    terminal: Terminal, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files = {"stderr.txt": b"one"}
+
+    def expire() -> None:
+        denied = StorageError("storage account 'acc' does not accept the SAS token", denied=True)
+        monkeypatch.setattr(storage, "find", lambda _: (_ for _ in ()).throw(denied))
+
+    script(terminal, expire)
+    with pytest.raises(StorageError, match="does not accept the SAS token"):
+        stream(terminal)
+    assert terminal.written.getvalue() == b"one"
+
+
+def test_a_directory_of_100000_files(terminal: Terminal, storage: FakeStorage) -> None:
+    storage.files = {f"{number:06}": b"" for number in range(100_000)}
+    table = terminal.run_raw(f"job file list -j j_1 {PLACE} -o table")
+    assert table.count(b"\n") == 100_002

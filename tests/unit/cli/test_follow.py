@@ -1,5 +1,6 @@
 import io
 import itertools
+import tracemalloc
 from datetime import datetime
 from typing import BinaryIO
 
@@ -116,6 +117,43 @@ def test_memory_is_bounded_by_the_chunk() -> None:
     out, _ = stream(file)
     assert len(out) == 3 * follow.CHUNK + 5
     assert max(file.reads) == follow.CHUNK
+
+
+class Long:
+    """A file of 10 GB that nobody holds, and the reader of its bytes."""
+
+    size = 10_000_000_000
+    block = bytes(range(251)) * (2 * follow.CHUNK // 251 + 2)
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def find(self, path: str) -> Entry | None:
+        return Entry(path, is_directory=False, size=self.size)
+
+    def read(self, _path: str, offset: int, length: int) -> bytes:
+        begin = offset % 251
+        return self.block[begin : begin + min(length, self.size - offset)]
+
+    def write(self, data: memoryview) -> None:
+        assert data[0] == self.received % 251
+        self.received += len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_long_file_takes_no_more_memory_than_a_short_one() -> None:
+    long, log = Long(), Log()
+    follower = Follower(long, "f", long, log)  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        follower.follow(lambda: True, lambda: None, quiet=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (long.received, log.lines) == (Long.size, ["found"])
+    assert peak < 4 * follow.CHUNK
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=20), st.integers(1, 3))

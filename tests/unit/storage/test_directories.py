@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -37,6 +37,8 @@ class Handler(BaseHTTPRequestHandler):
     """`/share/path` is a file share, `/acc/container/path` a container; both hold FILES."""
 
     failure: int | None = None
+    page = 5000
+    pages: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -46,9 +48,9 @@ class Handler(BaseHTTPRequestHandler):
         path = path.removeprefix("acc/").partition("/")[2]
         if self.failure:
             code = "AuthenticationFailed" if self.failure == 403 else "ServerBusy"
-            self.answer(self.failure, {"x-ms-error-code": code})
+            self.answer(self.failure, {"x-ms-error-code": code, "Retry-After": "7"})
         elif query.get("comp") == "list":
-            self.list(query.get("prefix", "") if blob else f"{path}/", blob=blob)
+            self.list(query.get("prefix", "") if blob else f"{path}/", query.get("marker", ""), blob=blob)
         elif path in FILES:
             self.file(FILES[path])
         else:
@@ -56,8 +58,11 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 - the name that the library calls
 
-    def list(self, prefix: str, *, blob: bool) -> None:
-        below = {name.removeprefix(prefix): data for name, data in FILES.items() if name.startswith(prefix)}
+    def list(self, prefix: str, marker: str, *, blob: bool) -> None:
+        self.pages.append(marker)
+        names = sorted(name for name in FILES if name.startswith(prefix) and name >= marker)
+        below = {name.removeprefix(prefix): FILES[name] for name in names[: self.page]}
+        following = "".join(names[self.page : self.page + 1])
         if not below and not blob:
             self.answer(404, {"x-ms-error-code": "ResourceNotFound"})
             return
@@ -80,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
                 f"<Blob><Name>{escape(prefix + name)}</Name><Properties>{size}</Properties></Blob>"
                 for name, size in sizes.items()
             ]
-            body = f"<Blobs>{''.join(items)}</Blobs>"
+            body = f"<Prefix>{prefix}</Prefix><Blobs>{''.join(items)}</Blobs>"
         else:
             items = [f"<Directory><Name>{name}</Name><Properties/></Directory>" for name in folders]
             items += [
@@ -88,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
                 for name, size in sizes.items()
             ]
             body = f"<Entries>{''.join(items)}</Entries>"
-        text = f"<EnumerationResults>{body}<NextMarker/></EnumerationResults>"
+        text = f"<EnumerationResults>{body}<NextMarker>{following}</NextMarker></EnumerationResults>"
         self.answer(200, {"Content-Type": "application/xml"}, text.encode())
 
     def file(self, data: bytes) -> None:
@@ -192,9 +197,9 @@ def test_a_url_downloads(opened: Open) -> None:
     assert urllib.request.urlopen(url).read() == FILES["out/ä b+c%.txt"]
 
 
-def test_a_url_of_an_account_with_a_sas_token(opened: Open) -> None:
+def test_the_token_of_an_account_stands_in_no_url(opened: Open) -> None:
     directory = opened("out", sas_token="sv=2020-01-01&sig=abc")  # type: ignore[call-arg]
-    assert directory.url("empty", EXPIRY).endswith("/box/out/empty?sv=2020-01-01&sig=abc")
+    assert directory.url("empty", EXPIRY) is None
 
 
 @pytest.mark.parametrize("kind", ["file", "blob"])
@@ -216,8 +221,29 @@ def test_a_refused_key_is_said_so(opened: Open, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_server_error(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handler, "failure", 503)
-    with pytest.raises(StorageError, match=r"refused 'box/out': ServerBusy \(HTTP 503\)"):
+    with pytest.raises(StorageError, match=r"refused 'box/out': ServerBusy \(HTTP 503\)") as caught:
         opened("out").entries("")
+    assert (caught.value.retry_after, caught.value.denied) == (7, False)
+
+
+def test_a_sas_token_that_has_expired(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "failure", 403)
+    token = "sv=2020-01-01&se=2026-01-01T00%3A00%3A00Z&sig=hush"
+    directory = opened("out", sas_token=token)  # type: ignore[call-arg]
+    with pytest.raises(StorageError, match="the SAS token, which is valid until 2026-01-01T00:00:00Z: Auth") as caught:
+        directory.read("empty", 0, 1)
+    assert caught.value.denied
+    assert "hush" not in str(caught.value)
+
+
+def test_a_directory_of_many_files_comes_in_pages(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {f"many/{number:03}": b"x" for number in range(25)}
+    monkeypatch.setattr(Handler, "page", 10)
+    monkeypatch.setattr(Handler, "pages", [])
+    for name, content in many.items():
+        monkeypatch.setitem(FILES, name, content)
+    assert [entry.name for entry in opened("many").entries("")] == [f"{number:03}" for number in range(25)]
+    assert len(Handler.pages) == 3
 
 
 @pytest.mark.parametrize("kind", ["file", "blob"])
