@@ -1,5 +1,6 @@
 """The quickstart by `kubectl apply`: real MNIST, the CNTK image, logs by `kubectl logs -f`, models in the share."""
 
+import json
 import os
 import re
 import subprocess
@@ -105,8 +106,8 @@ def claims(cluster: Cluster, storage: Storage, mnist: Path) -> Iterator[Space]:
 
 
 @pytest.mark.timeout(300)
-def test_the_quickstart_on_nothing_but_a_claim(claims: Space) -> None:
-    """The shipped manifests, with a shorter training."""
+def test_the_quickstart_on_nothing_but_a_claim(claims: Space, tmp_path: Path) -> None:
+    """The shipped manifests, with a shorter training; the command line reads what the job wrote by a pod of its own."""
     resources = list(yaml.safe_load_all(claims.cluster.kubectl("kustomize", str(ROOT / "manifests/samples-claims"))))
     (job,) = (resource for resource in resources if resource["kind"] == "Job")
     shorter = {"MNIST_EPOCHS": "1", "MNIST_SAMPLES": "6000"}
@@ -119,3 +120,19 @@ def test_the_quickstart_on_nothing_but_a_claim(claims: Space) -> None:
         f"logs/{status['jobOutputDirectoryPathSegment']}/outputs"
     )
     assert [model["name"] for model in models] == ["ConvNet_MNIST_0.dnn"]
+
+    def batchai(words: str) -> str:
+        place = ["-g", claims.namespace, "-w", "quickstart", "-e", "quickstart", "-j", "cntk-python-1"]
+        command = [sys.executable, "-m", "batchai.cli", *words.split(), *place]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    (model,) = json.loads(batchai("job file list -d MODEL"))
+    assert (model["name"], model["downloadUrl"]) == ("ConvNet_MNIST_0.dnn", None)
+    batchai(f"job file download -d MODEL -t {tmp_path}")
+    share = claims.storage.files.get_share_client(claims.namespace)
+    path = f"logs/{status['jobOutputDirectoryPathSegment']}/outputs/ConvNet_MNIST_0.dnn"
+    assert (tmp_path / model["name"]).read_bytes() == share.get_file_client(path).download_file().readall()
+    assert (tmp_path / model["name"]).stat().st_size == model["contentLength"]
+    streamed = batchai("job file stream -f stderr.txt")
+    assert "Finished Epoch[1 of 1]" in streamed
+    assert not [pod for pod in claims.cluster.list("pods", claims.namespace) if "reader" in pod["metadata"]["name"]]
