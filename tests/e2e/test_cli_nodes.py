@@ -224,9 +224,11 @@ def test_explain_a_job_that_cannot_start(cli: Cli, admin: Cli) -> None:
     cli.run("job create -n lost -c spare -f", path, *cli.place)
     cli.run("job wait -n lost --interval 1", *cli.place, code=255)
     text, _ = cli.run("job explain -n lost", *cli.place)
-    assert text.startswith("Job 'lost' has failed: Azure file share could not be mounted (AZFMountError).")
+    account = cli.environ["AZURE_BATCHAI_STORAGE_ACCOUNT"]
+    reason = f"the share no-such-share does not exist in account {account}"
+    assert text.startswith(f"Job 'lost' has failed: Azure file share could not be mounted: {reason} (AZFMountError).")
     assert "FailedMount" in text
-    assert f"has Secret 'batchai-storage-{cli.environ['AZURE_BATCHAI_STORAGE_ACCOUNT']}' the account's key?" in text
+    assert f"has Secret 'batchai-storage-{account}' the account's key?" in text
     following = admin.json("cluster auto-scale -n spare --min 0 --max 1", *place)
     assert following["scaleSettings"]["autoScale"]["maximumNodeCount"] == 1
     admin.run("cluster delete -y --ids", following["id"])

@@ -213,7 +213,7 @@ def provisioned(session: Session, kind: Kind, created: Object) -> Object:
         return last if provisioning_state(last) not in ("", "creating") else None
 
     if session.poll(probe, CREATE_SECONDS, f"The {kind.title} is being made") is None:
-        why = next((item["message"] for item in last.get("status", {}).get("conditions", [])), None)
+        why = next((item["message"].rstrip(".") for item in last.get("status", {}).get("conditions", [])), None)
         session.say(
             f"The {kind.title} is still being made: {why}."
             if why
