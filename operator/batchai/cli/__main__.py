@@ -25,6 +25,7 @@ from batchai.cli import (
     files,
     fileserver,
     group,
+    init,
     job,
     jobstream,
     node,
@@ -58,6 +59,7 @@ def parser(program: str = "batchai") -> Parser:
     top = Parser(prog=program, description="Batch AI on Kubernetes, with the commands of `az batchai`.")
     top.add_argument("--version", action="version", version=f"batchai {version('batchai')}")
     commands = Group(top)
+    init.register(commands)
     group.register(commands)
     workspace.register(commands)
     clusters = cluster.register(commands)

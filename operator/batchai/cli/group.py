@@ -35,15 +35,20 @@ def register(commands: Group) -> None:
 
 def create(args: Namespace, session: Session) -> Object:
     """Makes the namespace; one that exists is left as it is, as az does."""
-    if not _NAMESPACE_NAME.fullmatch(args.name):
+    return _shape(provide(session, args.name, args.location), subscription(session))
+
+
+def provide(session: Session, name: str, place: str) -> Object:
+    """The namespace, made unless it exists. Raises UsageProblem if no namespace can have the name."""
+    if not _NAMESPACE_NAME.fullmatch(name):
         raise UsageProblem(
-            f"'{args.name}' cannot name a namespace: small letters, digits and '-', at most 63, no dots.",
-            f"For example: {namespace_name(args.name)}",
+            f"'{name}' cannot name a namespace: small letters, digits and '-', at most 63, no dots.",
+            f"For example: {namespace_name(name)}",
         )
-    existing = session.find_named(kube.NAMESPACES, None, args.name)
-    metadata = {"name": args.name, "labels": _OURS, "annotations": {ANNOTATION_LOCATION: args.location}}
+    existing = session.find_named(kube.NAMESPACES, None, name)
+    metadata = {"name": name, "labels": _OURS, "annotations": {ANNOTATION_LOCATION: place}}
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-    return _shape(existing or session.kube.create(kube.NAMESPACES, None, body), subscription(session))
+    return existing or session.kube.create(kube.NAMESPACES, None, body)
 
 
 def show(args: Namespace, session: Session) -> Object:

@@ -50,6 +50,8 @@ NAMESPACES = Resource("api/v1", "namespaces")
 NODES = Resource("api/v1", "nodes")
 PODS = Resource("api/v1", "pods")
 EVENTS = Resource("api/v1", "events")
+CSI_DRIVERS = Resource("apis/storage.k8s.io/v1", "csidrivers")
+STORAGE_CLASSES = Resource("apis/storage.k8s.io/v1", "storageclasses")
 
 
 class Kube(Protocol):

@@ -40,14 +40,18 @@ def _path(args: Namespace) -> Path:
 
 def create(args: Namespace, session: Session) -> Object:
     """Creates a workspace."""
-    path = _path(args)
-    name = lookup.free_name(session, WORKSPACE, path)
-    place = args.location if args.location is not None else group.location(session, args.resource_group)
-    body = lookup.manifest(WORKSPACE, path, name, {"location": place} if place else {})
-    created = lookup.create(session, WORKSPACE, path, body)
+    created = make(session, _path(args), args.location)
     if not args.no_wait:
         created = lookup.provisioned(session, WORKSPACE, created)
     return shapes.workspace(created, lookup.subscription(session))
+
+
+def make(session: Session, path: Path, location: str | None) -> Object:
+    """The new workspace; location None: that of its resource group. Raises Problem if it exists."""
+    name = lookup.free_name(session, WORKSPACE, path)
+    place = location if location is not None else group.location(session, path.namespace)
+    body = lookup.manifest(WORKSPACE, path, name, {"location": place} if place else {})
+    return lookup.create(session, WORKSPACE, path, body)
 
 
 def show(args: Namespace, session: Session) -> Object:

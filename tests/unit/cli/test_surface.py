@@ -102,6 +102,7 @@ def test_what_other_commands_there_are(made: dict[str, Parser]) -> None:
         "group delete",
         "group list",
         "group show",
+        "init",
         "job explain",
         "job file download",
         "job stream",
