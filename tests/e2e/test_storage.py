@@ -208,3 +208,23 @@ def test_a_job_whose_fuse_mount_dies_runs_again(space: Space) -> None:
     assert (status["executionState"], status["attempt"]) == ("succeeded", 2), json.dumps(status, indent=1)
     assert status["attempts"][0]["reason"] == "MountLost"
     assert b"does not work any more" in space.read_output("bereft", "stdouterr/execution.log")
+
+
+def test_a_share_that_is_deleted_under_a_job_is_named_when_it_runs_again(space: Space) -> None:
+    gone = f"{space.namespace}-gone"
+    share = space.storage.files.create_share(gone)
+    volumes = space.mount_volumes()
+    url = f"https://{space.storage.account}.file.core.windows.net/{gone}"
+    volumes["azureFileShares"].append({"azureFileUrl": url, "relativeMountPath": "gone"})
+    command = (
+        "cd $AZ_BATCHAI_JOB_MOUNT_ROOT; touch gone/here $AZ_BATCHAI_OUTPUT_MODEL/first; "
+        "while ls gone/here >/dev/null; do sleep 0.5; done; exit 9"
+    )
+    space.submit("robbed", command, mountVolumes=volumes)
+    space.wait_until(lambda: space.try_read_output("robbed", "outputs/first") is not None, "the first attempt works")
+    share.delete_share()
+    failed = space.finished("robbed")
+    assert failed["status"]["attempts"][0]["reason"] == "MountLost", json.dumps(failed["status"], indent=1)
+    reason = error(failed)
+    assert reason["code"] == "AZFMountError"
+    assert f"the share {gone} does not exist in account {space.storage.account}" in reason["message"]

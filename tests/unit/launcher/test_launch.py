@@ -124,6 +124,20 @@ def test_a_mount_that_is_gone_is_no_fault_of_the_process(launcher: Launcher) -> 
     assert second in launcher.file("execution.log").decode()
 
 
+def test_a_mount_whose_directory_was_deleted_is_no_fault_of_the_process(launcher: Launcher) -> None:
+    """As a bind mount shows it: a directory that is there, with no link."""
+    folder = launcher.root / "data"
+    folder.mkdir()
+    handle = os.open(folder, os.O_DIRECTORY)
+    mount = f"/proc/{os.getpid()}/fd/{handle}/."
+    try:
+        code, _, _ = launcher.run(f"rmdir '{folder}'; exit 3", BATCHAI_LAUNCH_MOUNTS=f"blobfs\tacc/data\t{mount}")
+    finally:
+        os.close(handle)
+    assert code == 3
+    assert launcher.message.splitlines()[1] == f"acc/data at {mount} was deleted"
+
+
 def test_mounts_that_work_and_those_that_never_did_change_nothing(launcher: Launcher) -> None:
     mounts = f"azurefile\tshare\t{launcher.root}\nblobfs\tacc/data\t{launcher.root}/none"
     code, _, _ = launcher.run("exit 3", BATCHAI_LAUNCH_MOUNTS=mounts)
