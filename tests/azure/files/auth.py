@@ -1,4 +1,4 @@
-"""Azure Files' two ways to prove who asks: SharedKey and service SAS. Pure: a request's parts in, a verdict out."""
+"""Azure Files' SharedKey, service SAS and account SAS. Pure: a request's parts in, a verdict out."""
 
 import base64
 import hashlib
@@ -83,14 +83,8 @@ def shared_key_text(request: Request, account: str) -> str:
 
 def _check_sas(request: Request, account: Account, now: datetime) -> None:
     query = request.query
-    share, _, path = unquote(request.path).strip("/").partition("/")
-    resource = query.get("sr", "")
-    signed = f"/file/{account.name}/{share}" + (f"/{path}" if resource == "f" else "")
-    fields = ("sp", "st", "se"), ("si", "sip", "spr", "sv", "rscc", "rscd", "rsce", "rscl", "rsct")
-    text = "\n".join(
-        [*(query.get(name, "") for name in fields[0]), signed, *(query.get(name, "") for name in fields[1])]
-    )
-    if resource not in {"f", "s"} or not hmac.compare_digest(query["sig"], account.sign(text)):
+    text = _account_sas_text(request, account.name) if "ss" in query else _service_sas_text(request, account.name)
+    if not hmac.compare_digest(query["sig"], account.sign(text)):
         raise Refused("AuthenticationFailed")
     begins, ends = query.get("st"), query.get("se", "")
     if (begins and now < _time(begins)) or now >= _time(ends):
@@ -99,6 +93,30 @@ def _check_sas(request: Request, account: Account, now: datetime) -> None:
     needed = "l" if listing else _SAS_PERMISSION.get(request.method, "w")
     if needed not in query.get("sp", ""):
         raise Refused("AuthorizationPermissionMismatch")
+
+
+def _service_sas_text(request: Request, account: str) -> str:
+    query = request.query
+    share, _, path = unquote(request.path).strip("/").partition("/")
+    resource = query.get("sr", "")
+    if resource not in {"f", "s"}:
+        raise Refused("AuthenticationFailed")
+    signed = f"/file/{account}/{share}" + (f"/{path}" if resource == "f" else "")
+    fields = ("sp", "st", "se"), ("si", "sip", "spr", "sv", "rscc", "rscd", "rsce", "rscl", "rsct")
+    return "\n".join(
+        [*(query.get(name, "") for name in fields[0]), signed, *(query.get(name, "") for name in fields[1])]
+    )
+
+
+def _account_sas_text(request: Request, account: str) -> str:
+    """Of all services, containers and objects of an account."""
+    query = request.query
+    depth = len([part for part in unquote(request.path).strip("/").split("/") if part])
+    needed = ("s", "c", "o")[min(depth, 2)]
+    if "f" not in query["ss"] or needed not in query.get("srt", ""):
+        raise Refused("AuthorizationResourceTypeMismatch")
+    values = [query.get(name, "") for name in ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")]
+    return "\n".join([account, *values, ""])
 
 
 def _time(text: str) -> datetime:

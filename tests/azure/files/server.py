@@ -48,6 +48,10 @@ async def _answer(request: web.Request, root: Path, account: Account) -> web.Str
     try:
         if request.path == "/healthz":
             return web.Response(text="ok")
+        if _is_busy(root):
+            busy = _error(request, Problem(503, "ServerBusy", "The server is busy."))
+            busy.headers["Retry-After"] = "1"
+            return busy
         path = request.raw_path.partition("?")[0]
         asked = Request(request.method, path, request.query, request.headers)
         check(asked, account, datetime.now(UTC))
@@ -59,6 +63,19 @@ async def _answer(request: web.Request, root: Path, account: Account) -> web.Str
         return _error(request, problem)
     except NotADirectoryError:
         return _error(request, Problem(404, "ParentNotFound"))
+
+
+def _is_busy(root: Path) -> bool:
+    """Whether this answer is one of those that `<root>/.busy` says are to be refused; it holds how many are left."""
+    switch = root / ".busy"
+    if not switch.exists():
+        return False
+    left = int(switch.read_text()) - 1
+    if left > 0:
+        switch.write_text(str(left))
+    else:
+        switch.unlink()
+    return True
 
 
 async def _dispatch(request: web.Request, root: Path, share: str, inner: str) -> web.StreamResponse:

@@ -8,9 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.fileshare import FileSasPermissions, generate_file_sas
+from azure.storage.fileshare import (
+    AccountSasPermissions,
+    FileSasPermissions,
+    ResourceTypes,
+    generate_account_sas,
+    generate_file_sas,
+)
 from azure.storage.fileshare.aio import ShareServiceClient
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "azure"))
@@ -149,3 +155,44 @@ async def test_sas(service: ShareServiceClient, endpoint: str, sas: str, status:
     import asyncio
 
     assert await asyncio.to_thread(fetch) == status
+
+
+def account_sas(permission: str = "rl", **types: bool) -> str:
+    return generate_account_sas(
+        ACCOUNT.name,
+        ACCOUNT.key,
+        ResourceTypes(**types),
+        AccountSasPermissions.from_string(permission),
+        datetime.now(UTC) + timedelta(minutes=5),
+    )
+
+
+async def test_an_account_sas_allows_what_it_says(service: ShareServiceClient, endpoint: str) -> None:
+    share = await service.create_share("logs")
+    await share.get_directory_client("").upload_file("f", b"data")
+    async with ShareServiceClient(endpoint, credential=account_sas(container=True, object=True)) as guest:
+        theirs = guest.get_share_client("logs")
+        assert [item.name async for item in theirs.list_directories_and_files()] == ["f"]
+        assert await (await theirs.get_file_client("f").download_file()).readall() == b"data"
+        with pytest.raises(HttpResponseError) as error:
+            await theirs.get_file_client("f").delete_file()
+        assert error.value.error_code == "AuthorizationPermissionMismatch"
+    async with ShareServiceClient(endpoint, credential=account_sas(object=True)) as guest:
+        with pytest.raises(HttpResponseError) as error:
+            await guest.get_share_client("logs").get_share_properties()
+        assert error.value.error_code == "AuthorizationResourceTypeMismatch"
+    forged = account_sas(container=True, object=True).replace("sp=rl", "sp=rld")
+    async with ShareServiceClient(endpoint, credential=forged) as guest:
+        with pytest.raises(HttpResponseError) as error:
+            await guest.get_share_client("logs").get_share_properties()
+        assert error.value.error_code == "AuthenticationFailed"
+
+
+async def test_a_busy_server_says_when_to_come_again(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "shares" / ".busy").write_text("2")
+    answers = []
+    async with ClientSession() as session:
+        for _ in range(3):
+            async with session.get(f"{endpoint}/logs") as response:
+                answers.append((response.status, response.headers.get("Retry-After")))
+    assert answers == [(503, "1"), (503, "1"), (403, None)]
