@@ -68,6 +68,23 @@ class Cli:
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments)[0])
 
+    def job_file(self, name: str, **properties: Any) -> str:
+        """A job.json whose logs and outputs go to the group's share."""
+        share = {"azureFileUrl": f"https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/{self.group}"}
+        base = {
+            "nodeCount": 1,
+            "containerSettings": {"imageSourceRegistry": {"image": IMAGE}},
+            "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
+            "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
+            "mountVolumes": {"azureFileShares": [{**share, "relativeMountPath": "logs"}]},
+        }
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps({"properties": {**base, **properties}}))
+        return str(path)
+
+    def create(self, name: str, **properties: Any) -> None:
+        self.run(f"job create -n {name} -c nc6", *self.place, "-f", self.job_file(name, **properties))
+
     def submit(self, name: str, command: str, *more: str) -> Any:
         path = self.folder / f"{name}.json"
         path.write_text(JOB % (json.dumps(command), IMAGE, self.group, self.group))

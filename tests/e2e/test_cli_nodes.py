@@ -1,16 +1,12 @@
 """Commands that reach into a job's pods or say what happened there, on the real cluster with only a user's rights."""
 
 import hashlib
-import json
 import os
 import pty
 import signal
-import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -63,25 +59,6 @@ def cli(admin: Cli, cluster: Cluster) -> Iterator[Cli]:
     cluster.kubectl("delete", "clusterrolebinding", group)
 
 
-def job_file(cli: Cli, name: str, **properties: Any) -> str:
-    """A job.json whose logs and outputs go to the group's share."""
-    share = {"azureFileUrl": f"https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/{cli.group}"}
-    base = {
-        "nodeCount": 1,
-        "containerSettings": {"imageSourceRegistry": {"image": IMAGE}},
-        "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
-        "outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}],
-        "mountVolumes": {"azureFileShares": [{**share, "relativeMountPath": "logs"}]},
-    }
-    path = cli.folder / f"{name}.json"
-    path.write_text(json.dumps({"properties": {**base, **properties}}))
-    return str(path)
-
-
-def create(cli: Cli, name: str, **properties: Any) -> None:
-    cli.run(f"job create -n {name} -c nc6", *cli.place, "-f", job_file(cli, name, **properties))
-
-
 @pytest.fixture(scope="class")
 def pair(cli: Cli, storage: Storage) -> Iterator[str]:
     """A running job of two nodes whose log is streamed meanwhile; at the end the stream is checked."""
@@ -89,7 +66,7 @@ def pair(cli: Cli, storage: Storage) -> Iterator[str]:
         share.get_file_client("rank.py").upload_file(RANK.encode())
     script = "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs/rank.py"
     toolkit = {"pythonScriptFilePath": script, "communicationBackend": "tcp"}
-    create(cli, "pair", nodeCount=2, pyTorchSettings=toolkit)
+    cli.create("pair", nodeCount=2, pyTorchSettings=toolkit)
     with cli.start("job stream -n pair", *cli.place) as stream:
         wait_until(lambda: len(cli.json("job node list -j pair", *cli.place)) == 2, "the job runs on two nodes")
         yield "pair"
@@ -175,8 +152,8 @@ def test_the_whole_quickstart_with_a_users_rights(cli: Cli) -> None:
     place = ["-g", cli.group, "-w", "Work_Space"]
     cli.run("experiment create -n own", *place)
     own = [*place, "-e", "own"]
-    path = job_file(
-        cli, "mine", customToolkitSettings={"commandLine": "echo done"}, secrets=[{"name": "T", "value": "x"}]
+    path = cli.job_file(
+        "mine", customToolkitSettings={"commandLine": "echo done"}, secrets=[{"name": "T", "value": "x"}]
     )
     cli.run("job create -n mine -c nc6 -f", path, *own)
     assert cli.run("job file stream -j mine -f stdout.txt", *own)[0] == "done\n"
@@ -195,7 +172,7 @@ def test_the_whole_quickstart_with_a_users_rights(cli: Cli) -> None:
 
 
 def test_explain_a_job_that_waits(cli: Cli) -> None:
-    create(cli, "large", nodeCount=9, customMpiSettings={"commandLine": "true"})
+    cli.create("large", nodeCount=9, customMpiSettings={"commandLine": "true"})
     text, _ = cli.run("job explain -n large", *cli.place)
     assert "needs 9 nodes, but the cluster has at most 2" in text
     assert "batchai cluster resize -n nc6 -t 9" in text
@@ -215,8 +192,7 @@ def test_explain_a_job_that_cannot_start(cli: Cli, admin: Cli) -> None:
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 130
     share = {"azureFileUrl": "https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/no-such-share"}
-    path = job_file(
-        cli,
+    path = cli.job_file(
         "lost",
         customToolkitSettings={"commandLine": "true"},
         mountVolumes={"azureFileShares": [{**share, "relativeMountPath": "logs"}]},
@@ -259,8 +235,7 @@ def test_files_of_a_setup_task_and_of_a_job_on_the_clusters_own_share(admin: Cli
     table = cli.run(*files, "-o", "table")[0].splitlines()
     assert table[0].split() == ["Name", "Is", "directory", "Size"]
     external = "$AZ_BATCHAI_MOUNT_ROOT/afs"
-    path = job_file(
-        cli,
+    path = cli.job_file(
         "external",
         customToolkitSettings={"commandLine": "echo on the share"},
         stdOutErrPathPrefix=external,
@@ -271,36 +246,6 @@ def test_files_of_a_setup_task_and_of_a_job_on_the_clusters_own_share(admin: Cli
     assert cli.run("job file stream -j external -f stdout.txt", *cli.place)[0] == "on the share\n"
     admin.run("cluster delete -n setup -y", *place)
     admin.run("cluster resize -n nc6 -t 2", *place)
-
-
-def test_download_goes_on_after_a_kill(cli: Cli, tmp_path: Path) -> None:
-    create(
-        cli,
-        "outputs",
-        customToolkitSettings={
-            "commandLine": "cd $AZ_BATCHAI_OUTPUT_MODEL; mkdir -p a/b; head -c 200000000 /dev/urandom > a/b/big;"
-            " echo hi > small; sha256sum a/b/big small"
-        },
-    )
-    cli.run("job wait -n outputs --interval 1", *cli.place)
-    sums = cli.run("job file stream -j outputs -f stdout.txt", *cli.place)[0]
-    download = ["job file download -j outputs -d MODEL", *cli.place, "-t", str(tmp_path)]
-    with cli.start(*download) as process:
-        while not any(part.stat().st_size for part in tmp_path.rglob("*.part")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-    [part] = tmp_path.rglob("*.part")
-    assert 0 < part.stat().st_size < 200_000_000
-    listed = cli.json(*download)
-    assert sorted(each["name"] for each in listed) == ["a/b/big", "small"]
-    assert not list(tmp_path.rglob("*.part"))
-    done = subprocess.run(["sha256sum", "a/b/big", "small"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == sums
-    began = time.monotonic()
-    cli.run(*download)
-    assert time.monotonic() - began < 30
-    cli.run("job delete -n outputs -y", *cli.place)
 
 
 def test_a_submitted_folder_runs(cli: Cli, tmp_path: Path) -> None:
