@@ -1,31 +1,12 @@
 """Every command line in the documents is one that the parser takes, and docs/cli.md is what the parser says."""
 
-import re
 import shlex
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from tests.documents import ROOT, command_lines, commands_of
 
 from batchai.cli import reference
 from batchai.cli.__main__ import parser
-
-ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def command_lines() -> Iterator[tuple[str, str]]:
-    for page in PAGES:
-        for line in commands_of(page.read_text()):
-            yield page.name, line
-
-
-def commands_of(text: str) -> Iterator[str]:
-    """What follows `batchai` in the lines of fenced blocks, in pipes and substitutions too, without the prompt."""
-    for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        for line in re.sub(r"\\\n", " ", block).splitlines():
-            for match in re.finditer(r"(?:^(?:\$ )?|[|;&(]\s*|\w=\S* )(?:kubectl )?batchai ([^|;&)]*)", line):
-                yield match[1]
 
 
 @pytest.mark.parametrize(("page", "line"), list(command_lines()))
