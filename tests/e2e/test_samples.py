@@ -113,7 +113,14 @@ def test_the_quickstart_on_nothing_but_a_claim(claims: Space, tmp_path: Path) ->
     shorter = {"MNIST_EPOCHS": "1", "MNIST_SAMPLES": "6000"}
     job["spec"]["environmentVariables"] = [{"name": name, "value": value} for name, value in shorter.items()]
     claims.cluster.apply(*resources)
+    place = ["-g", claims.namespace, "-w", "quickstart", "-e", "quickstart", "-j", "cntk-python-1"]
+    batchai = [sys.executable, "-m", "batchai.cli"]
+    streaming = subprocess.Popen(
+        [*batchai, *["job", "file", "stream", "-f", "stderr.txt"], *place], stdout=subprocess.PIPE
+    )
     status = claims.finished("cntk-python-1", seconds=240)["status"]
+    streamed, _ = streaming.communicate(timeout=120)
+    assert streaming.returncode == 0
     log = claims.cluster.kubectl("logs", "-n", claims.namespace, "cntk-python-1-1-0", "-c", "job")
     assert status["executionState"] == "succeeded", log
     models = claims.storage.files.get_share_client(claims.namespace).list_directories_and_files(
@@ -121,18 +128,17 @@ def test_the_quickstart_on_nothing_but_a_claim(claims: Space, tmp_path: Path) ->
     )
     assert [model["name"] for model in models] == ["ConvNet_MNIST_0.dnn"]
 
-    def batchai(words: str) -> str:
-        place = ["-g", claims.namespace, "-w", "quickstart", "-e", "quickstart", "-j", "cntk-python-1"]
-        command = [sys.executable, "-m", "batchai.cli", *words.split(), *place]
+    def run(words: str) -> str:
+        command = [*batchai, *words.split(), *place]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
-    (model,) = json.loads(batchai("job file list -d MODEL"))
+    (model,) = json.loads(run("job file list -d MODEL"))
     assert (model["name"], model["downloadUrl"]) == ("ConvNet_MNIST_0.dnn", None)
-    batchai(f"job file download -d MODEL -t {tmp_path}")
+    run(f"job file download -d MODEL -t {tmp_path}")
     share = claims.storage.files.get_share_client(claims.namespace)
     path = f"logs/{status['jobOutputDirectoryPathSegment']}/outputs/ConvNet_MNIST_0.dnn"
     assert (tmp_path / model["name"]).read_bytes() == share.get_file_client(path).download_file().readall()
     assert (tmp_path / model["name"]).stat().st_size == model["contentLength"]
-    streamed = batchai("job file stream -f stderr.txt")
-    assert "Finished Epoch[1 of 1]" in streamed
+    assert b"Finished Epoch[1 of 1]" in streamed
+    assert run("job file stream -f stderr.txt").encode() == streamed
     assert not [pod for pod in claims.cluster.list("pods", claims.namespace) if "reader" in pod["metadata"]["name"]]

@@ -1,19 +1,20 @@
 """`batchai job file` and `cluster file`: list and stream what a job or a setup task wrote."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from batchai.api import names
 from batchai.api.cluster import Cluster
-from batchai.api.job import TERMINAL_STATES, Job
+from batchai.api.job import Job
 from batchai.cli import accounts, arguments, kube, lookup, reader, shapes
 from batchai.cli.arguments import Group
 from batchai.cli.follow import Follower
-from batchai.cli.job import execution_state, failures, job_path
+from batchai.cli.job import execution_state, failures, has_ended, job_path
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, JOB, Path
 from batchai.cli.output import Row
@@ -21,6 +22,7 @@ from batchai.cli.problems import NotFound
 from batchai.cli.session import Session, api_outage
 from batchai.errors import BatchAIError, SpecError, StorageError
 from batchai.plan.directories import (
+    MOUNT_ROOT,
     JobIdentity,
     StorageLocation,
     output_location,
@@ -29,10 +31,11 @@ from batchai.plan.directories import (
     setup_task_path,
 )
 from batchai.plan.exports import export_of
-from batchai.plan.mounts import Surroundings, cluster_mounts, job_mounts
+from batchai.plan.mounts import UNASKED_EXPORT, Export, Surroundings, cluster_mounts
 from batchai.plan.naming import azure_name
 from batchai.plan.node_pod import USER
-from batchai.plan.outputs import VolumeLocation, volume_location
+from batchai.plan.outputs import VolumeLocation, file_servers_behind, volume_location
+from batchai.plan.pods import all_mounts
 from batchai.plan.setup import path_suffix
 from batchai.storage.directory import Directory, join
 
@@ -157,7 +160,7 @@ def stream(args: Namespace, session: Session) -> None:
         if current is None or current["metadata"]["uid"] != item["metadata"]["uid"]:
             return True
         item = current
-        return execution_state(item) in TERMINAL_STATES
+        return has_ended(item)
 
     with found.directory as directory:
         notices = _Notices(session, directory, path, args.file_name)
@@ -229,19 +232,43 @@ def output(args: Namespace, session: Session, item: Object) -> Output:
     if location is not None:
         return _in_storage(args, session, location)
     path = output_path(job.spec, identity, directory_id)
-    used = _surroundings(args, session)
-    mounts = [
-        *job_mounts(job.spec.mount_volumes, identity.mount_root, used),
-        *(cluster_mounts(cluster, used) if cluster else ()),
-    ]
-    pods = session.kube.list(kube.PODS, args.resource_group, {names.LABEL_JOB_UID: item["metadata"]["uid"]})
-    user = USER if job.spec.pod_security == "restricted" else None
-    volume = volume_location(path, mounts)
-    if volume is None:
+    restricted = job.spec.pod_security == "restricted"
+    setup = cluster.node_setup if cluster else None
+    servers = {
+        *file_servers_behind(path, job.spec.mount_volumes, identity.mount_root),
+        *file_servers_behind(path, setup.mount_volumes if setup else None, MOUNT_ROOT),
+    }
+
+    def locate(*, lives: bool) -> VolumeLocation | None:
+        mounts = all_mounts(job, identity, cluster, _surroundings(args, session, servers))
+        return volume_location(path, mounts, lives=lives, restricted=restricted)
+
+    if locate(lives=True) is None:
         raise SpecError(
             "outputDirectories", f"'{directory_id}' lies at {path}, which is not on a mounted file system: it is gone"
         )
-    return _on_volume(args, session, volume, pods, user)
+    look = partial(_place_of_job, args, session, item["metadata"], locate)
+    return _on_volume(args, session, look, USER if restricted else None)
+
+
+def _place_of_job(
+    args: Namespace, session: Session, metadata: Object, locate: Callable[..., VolumeLocation | None]
+) -> reader.Place | None:
+    """On the node where the job writes; anywhere when it has ended; None before its pods run.
+
+    A reader that came first would bind or hold a volume where the job's pods cannot have it.
+    """
+    group = args.resource_group
+    current = session.find_named(JOB.resource, group, metadata["name"])
+    lives = current is not None and current["metadata"]["uid"] == metadata["uid"] and not has_ended(current)
+    pods = session.kube.list(kube.PODS, group, {names.LABEL_JOB_UID: metadata["uid"]})
+    running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    location = locate(lives=lives)
+    if location is None or (lives and not running):
+        return None
+    node = running[0]["spec"]["nodeName"] if running else None
+    images = (pod["spec"]["initContainers"][0]["image"] for pod in pods if pod["spec"].get("initContainers"))
+    return reader.Place(location, node, next(images, None))
 
 
 def _setup_output(args: Namespace, session: Session, cluster: Cluster, suffix: str) -> Output:
@@ -249,12 +276,15 @@ def _setup_output(args: Namespace, session: Session, cluster: Cluster, suffix: s
     if location is not None:
         return _in_storage(args, session, location)
     path = setup_task_path(cluster.spec, suffix)
-    volume = volume_location(path, cluster_mounts(cluster.spec, _surroundings(args, session)))
+    setup = cluster.spec.node_setup
+    servers = file_servers_behind(path, setup.mount_volumes if setup else None, MOUNT_ROOT)
+    mounts = cluster_mounts(cluster.spec, _surroundings(args, session, servers))
+    volume = volume_location(path, mounts, lives=False, restricted=False)
     if volume is None:
         raise SpecError(
             "nodeSetup.setupTask.stdOutErrPathPrefix", f"{path} is not on a file system that the cluster mounts"
         )
-    return _on_volume(args, session, volume)
+    return _on_volume(args, session, lambda: reader.Place(volume))
 
 
 def _in_storage(args: Namespace, session: Session, location: StorageLocation) -> Output:
@@ -264,19 +294,21 @@ def _in_storage(args: Namespace, session: Session, location: StorageLocation) ->
 
 
 def _on_volume(
-    args: Namespace,
-    session: Session,
-    volume: VolumeLocation,
-    pods: Sequence[Object] = (),
-    user: int | None = None,
+    args: Namespace, session: Session, look: Callable[[], reader.Place | None], user: int | None = None
 ) -> Output:
-    return Output(reader.reading(session, args.resource_group, volume, pods, user=user), _QUIET_VOLUME)
+    return Output(closing(reader.VolumeDirectory(session, args.resource_group, look, user)), _QUIET_VOLUME)
 
 
-def _surroundings(args: Namespace, session: Session) -> Surroundings:
-    """FileServers are looked up when a mount names one."""
+def _surroundings(args: Namespace, session: Session, servers: Collection[str]) -> Surroundings:
+    """With the exports of these FileServers; others do not matter, and may be gone."""
     group = args.resource_group
-    return Surroundings(export=lambda name: export_of(session.kube.list(kube.FILE_SERVERS, group), group, name))
+
+    def export(identifier: str) -> Export:
+        if identifier not in servers:
+            return UNASKED_EXPORT
+        return export_of(session.kube.list(kube.FILE_SERVERS, group), group, identifier)
+
+    return Surroundings(export=export)
 
 
 def _identity(session: Session, item: Object) -> JobIdentity:

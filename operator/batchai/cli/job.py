@@ -115,14 +115,14 @@ def terminate(args: Namespace, session: Session) -> None:
     path = job_path(args, args.name)
     item = lookup.find(session, JOB, path)
     name = item["metadata"]["name"]
-    if execution_state(item) in TERMINAL_STATES:
+    if has_ended(item):
         return
     session.kube.patch(JOB.resource, path.namespace, name, {"spec": {"terminate": True}})
     if args.no_wait:
         return
 
     def ended() -> bool | None:
-        return execution_state(session.kube.get(JOB.resource, path.namespace, name)) in TERMINAL_STATES or None
+        return has_ended(session.kube.get(JOB.resource, path.namespace, name)) or None
 
     if session.poll(ended, DELETE_SECONDS, "The job is being stopped") is None:
         raise Problem(
@@ -163,6 +163,11 @@ def wait(args: Namespace, session: Session) -> None:
 def execution_state(item: Object) -> str:
     """status.executionState; a job that the operator has not seen is queued."""
     return str(item.get("status", {}).get("executionState") or "queued")
+
+
+def has_ended(item: Object) -> bool:
+    """Whether nothing of the job runs any more, and nothing will."""
+    return execution_state(item) in TERMINAL_STATES
 
 
 def failures(item: Object) -> Iterator[str]:

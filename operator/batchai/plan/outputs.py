@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchai.api.mounts import MountVolumes
+from batchai.errors import SpecError
 from batchai.plan.mounts import Mount
 
 READER_CONTAINER = "reader"
 READER_ROOT = "/volume"
 READER_BUSYBOX = "/launcher/busybox"
-_LONGEST_SECONDS = 4 * 3600
-"""A reader that nobody removes ends by itself."""
+READER_LABELS = {"app.kubernetes.io/name": "batchai-reader"}
+_LONGEST_SECONDS = 3600
+"""A reader that nobody removes ends by itself; who still needs one makes another."""
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,40 @@ class VolumeLocation:
     path: str
 
 
-def volume_location(path: str, mounts: Iterable[Mount]) -> VolumeLocation | None:
-    """Where a path of a container lies on its mounts; None if it is on none of them."""
+def file_servers_behind(path: str, volumes: MountVolumes | None, root: str) -> set[str]:
+    """The ids of the FileServers that a path of a container lies on, by the mounts below `root`."""
+    servers = (volumes.file_servers or []) if volumes else []
+    return {
+        server.file_server.id for server in servers if _lies(path, f"{root}/{server.relative_mount_path.strip('/')}")
+    }
+
+
+def volume_location(path: str, mounts: Iterable[Mount], *, lives: bool, restricted: bool) -> VolumeLocation | None:
+    """Where a path of a container lies on its mounts; None if it is on none of them.
+
+    lives: whether the mounts' owner has not ended: a static volume goes with it, what is behind it stays. restricted:
+    whether pods may not mount that themselves. Raises SpecError where it can be read no more.
+    """
     for mount in mounts:
-        if path == mount.path or path.startswith(f"{mount.path}/"):
+        if _lies(path, mount.path):
             inside = "/".join(filter(None, (mount.sub_path, path.removeprefix(mount.path).strip("/"))))
-            return VolumeLocation(_readable(mount), inside)
+            return VolumeLocation(_readable(mount, lives=lives, restricted=restricted), inside)
     return None
 
 
-def _readable(mount: Mount) -> dict[str, Any]:
-    """A static volume goes with its job; what is behind it stays."""
-    if mount.static is None:
+def _lies(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
+
+
+def _readable(mount: Mount, *, lives: bool, restricted: bool) -> dict[str, Any]:
+    if mount.static is None or lives:
         return mount.source
+    if restricted:
+        raise SpecError(
+            "outputDirectories",
+            f"it lies on {mount.title}, which Pod Security 'restricted' lets nobody read when the job has ended: "
+            "read it where the export is, or by a claim of your own",
+        )
     return {"nfs": {"server": mount.static.server, "path": mount.static.path, "readOnly": True}}
 
 
@@ -55,7 +79,7 @@ def reader_pod(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": "batchai-reader"}},
+        "metadata": {"name": name, "namespace": namespace, "labels": READER_LABELS},
         "spec": {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": _LONGEST_SECONDS,

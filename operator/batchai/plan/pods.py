@@ -94,14 +94,20 @@ def _check_outputs(spec: JobSpec, identity: JobIdentity, mounts: Sequence[Mount]
                 raise SpecError(field, f"lies on {mount.title}, which is mounted read-only: choose another mount")
 
 
-def all_mounts(job: Job, identity: JobIdentity, cluster: ClusterSpec, surroundings: Surroundings) -> tuple[Mount, ...]:
-    """What the job's pods mount: the cluster's file systems and the job's own. Raises as `job_mounts` does."""
+def all_mounts(
+    job: Job, identity: JobIdentity, cluster: ClusterSpec | None, surroundings: Surroundings
+) -> tuple[Mount, ...]:
+    """What the job's pods mount: the cluster's file systems and the job's own. Raises as `job_mounts` does.
+
+    cluster: None if it is gone.
+    """
     used = replace(
         surroundings,
         claims_only=job.spec.pod_security == "restricted",
         owner=job.metadata.uid,
     )
-    return (*cluster_mounts(cluster, used), *job_mounts(job.spec.mount_volumes, identity.mount_root, used))
+    own = job_mounts(job.spec.mount_volumes, identity.mount_root, used)
+    return (*cluster_mounts(cluster, used), *own) if cluster else own
 
 
 def needs_shared_claim(job: Job, identity: JobIdentity, cluster: ClusterSpec) -> bool:

@@ -1,18 +1,21 @@
 """The reader's commands run in this machine's busybox; the pod that they run in is in tests/e2e."""
 
+import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from tests.unit.cli.fakes import FakeKube, Terminal
+from tests.unit.cli.fakes import SUBSCRIPTION, FakeKube, Terminal, provision
 
-from batchai.cli.kube import PODS, Object
+from batchai.cli.kube import JOBS, PODS, Object
 from batchai.cli.problems import Problem
-from batchai.cli.reader import VolumeDirectory, reading
+from batchai.cli.reader import Place, VolumeDirectory
 from batchai.errors import StorageError
+from batchai.plan.directories import JobIdentity
 from batchai.plan.outputs import VolumeLocation
 
 LOCATION = VolumeLocation({"persistentVolumeClaim": {"claimName": "c"}}, "jobs/x")
@@ -27,14 +30,15 @@ class Busybox(FakeKube):
         self.volume = volume
 
     @staticmethod
-    def start(_: FakeKube, item: Object) -> None:
+    def start(kube: FakeKube, item: Object) -> None:
         if item.get("kind") == "Pod":
             item["status"] = {"phase": "Running"}
+        provision(kube, item)
 
     def execute(
         self, namespace: str, pod: str, container: str, command: Sequence[str], out: BinaryIO, err: BinaryIO
     ) -> int:
-        self.one(PODS, pod, namespace)
+        self.get(PODS, namespace, pod)
         words = [
             word.replace("/launcher/busybox", "busybox").replace("/volume", str(self.volume), 1) for word in command
         ]
@@ -54,9 +58,12 @@ def kube(tmp_path: Path) -> Busybox:
     return Busybox(tmp_path)
 
 
-def directory(kube: Busybox) -> VolumeDirectory:
-    kube.put(PODS, {"metadata": {"name": "r", "namespace": "ns"}})
-    return VolumeDirectory(Terminal(kube).session(), "ns", "r", LOCATION.path)
+def directory(kube: Busybox, look: Callable[[], Place | None] = lambda: Place(LOCATION)) -> VolumeDirectory:
+    return VolumeDirectory(Terminal(kube).session(), "ns", look, None)
+
+
+def readers(kube: Busybox) -> list[Object]:
+    return kube.list(PODS, "ns", {"app.kubernetes.io/name": "batchai-reader"})
 
 
 def test_listing(kube: Busybox) -> None:
@@ -84,18 +91,58 @@ def test_finding(kube: Busybox) -> None:
     assert directory(kube).find("sub dir") is None
 
 
+def test_odd_names_and_links(kube: Busybox) -> None:
+    """Links are what they lead to; what could lead in circles, and names with line feeds, are left out."""
+    folder = kube.volume / "jobs/x/sub dir"
+    (folder / "two\nlines").write_text("x")
+    (folder / "a\u2028b").write_text("four")
+    (folder / 'it\'s "$HOME"').write_text("x")
+    (folder / "real").write_bytes(b"r" * 1000)
+    (folder / "latest").symlink_to("real")
+    (folder / "broken").symlink_to("nothing")
+    (folder / "loop").symlink_to(".")
+    listed = {entry.name: entry.size for entry in directory(kube).entries("sub dir")}
+    assert listed == {"a\u2028b": 4, 'it\'s "$HOME"': 1, "latest": 1000, "real": 1000}
+    found = directory(kube).find("sub dir/latest")
+    assert found is not None
+    assert found.size == 1000
+
+
 def test_the_pod_lives_as_long_as_the_reading(kube: Busybox) -> None:
-    running = {
-        "spec": {"nodeName": "n1", "initContainers": [{"image": "mirror/launcher:2"}]},
-        "status": {"phase": "Running"},
-    }
-    with reading(Terminal(kube).session(), "ns", LOCATION, [running]) as found:
-        (pod,) = kube.list(PODS, "ns")
+    with closing(directory(kube, lambda: Place(LOCATION, "n1", "mirror/launcher:2"))) as found:
+        assert readers(kube) == []
+        assert [entry.name for entry in found.entries("")] == ["sub dir", "ä $b.bin"]
+        found.entries("")
+        (pod,) = readers(kube)
         assert pod["spec"]["nodeName"] == "n1"
         assert pod["spec"]["containers"][0]["image"] == "mirror/launcher:2"
-        assert [entry.name for entry in found.entries("")] == ["sub dir", "ä $b.bin"]
         assert found.url("ä $b.bin", TIME) is None
-    assert kube.list(PODS, "ns") == []
+    assert readers(kube) == []
+
+
+def test_the_pod_goes_where_the_writers_are(kube: Busybox) -> None:
+    places = iter([None, Place(LOCATION, "n1"), Place(LOCATION, "n1"), None, Place(LOCATION, "n2"), Place(LOCATION)])
+    with closing(directory(kube, lambda: next(places))) as found:
+        seen = []
+        for _ in range(6):
+            there = found.find("ä $b.bin") is not None
+            seen.append((there, [pod["spec"].get("nodeName") for pod in readers(kube)]))
+    assert seen == [(False, []), (True, ["n1"]), (True, ["n1"]), (False, []), (True, ["n2"]), (True, ["n2"])]
+
+
+def test_a_pod_that_ended_is_replaced_and_those_of_others_are_cleared_away(kube: Busybox) -> None:
+    labels = {"app.kubernetes.io/name": "batchai-reader"}
+    for name, phase in (("former", "Failed"), ("another's", "Running")):
+        kube.put(PODS, {"metadata": {"name": name, "namespace": "ns", "labels": labels}, "status": {"phase": phase}})
+    with closing(directory(kube)) as found:
+        found.entries("")
+        (first,) = (pod["metadata"]["name"] for pod in readers(kube) if pod["metadata"]["name"] != "another's")
+        kube.delete(PODS, "ns", first)
+        with pytest.raises(StorageError, match=f"pod '{first}' cannot read the volume"):
+            found.read("ä $b.bin", 0, 3)
+        assert found.read("ä $b.bin", 0, 3) == b"\0\1\2"
+        assert len(readers(kube)) == 2
+    assert [pod["metadata"]["name"] for pod in readers(kube)] == ["another's"]
 
 
 def test_a_pod_that_does_not_start_says_why(kube: Busybox) -> None:
@@ -104,9 +151,48 @@ def test_a_pod_that_does_not_start_says_why(kube: Busybox) -> None:
         item["status"] = {"phase": "Pending", "conditions": [condition]}
 
     kube.after = pending
-    with (
-        pytest.raises(Problem, match="within 60 s: pod has unbound claims"),
-        reading(Terminal(kube).session(), "ns", LOCATION, []),
-    ):
-        pass
-    assert kube.list(PODS, "ns") == []
+    with pytest.raises(Problem, match="within 60 s: pod has unbound claims"):
+        directory(kube).entries("")
+    assert readers(kube) == []
+
+
+def test_a_file_that_cannot_be_read_on_is_not_taken_for_a_short_one(kube: Busybox) -> None:
+    with pytest.raises(StorageError, match="no running pod"):
+        directory(kube, lambda: None).read("ä $b.bin", 0, 3)
+
+
+def test_a_job_that_waits_is_not_disturbed(kube: Busybox, tmp_path: Path) -> None:
+    """On its node as soon as it runs, and anywhere when it has ended."""
+    terminal = Terminal(kube)
+    terminal.run("workspace create -g ns -n w")
+    terminal.run("experiment create -g ns -w w -n e")
+    terminal.run("cluster create -g ns -w w -n c -s Standard_NC6 -t 1")
+    properties = {
+        "nodeCount": 1,
+        "customToolkitSettings": {"commandLine": "true"},
+        "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
+        "mountVolumes": {"persistentVolumeClaims": [{"claimName": "c", "relativeMountPath": "logs"}]},
+    }
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps({"properties": properties}))
+    terminal.run(f"job create -g ns -w w -e e -c c -n j -f {path}")
+    listed = "job file list -g ns -w w -e e -j j"
+    assert terminal.run(listed) == []
+    assert terminal.said == ["Nothing is there: the job is queued."]
+    assert readers(kube) == []
+    job = kube.one(JOBS, "j")
+    folder = kube.volume / JobIdentity(SUBSCRIPTION, "ns", "w", "e", "j", job["metadata"]["uid"]).segment / "stdouterr"
+    folder.mkdir(parents=True)
+    (folder / "stdout.txt").write_text("x")
+    labels = {"batchai.dev/job-uid": job["metadata"]["uid"]}
+    spec = {"nodeName": "n3", "initContainers": [{"image": "launcher:9"}]}
+    pod = {"metadata": {"name": "p", "namespace": "ns", "labels": labels}, "spec": spec, "status": {"phase": "Running"}}
+    kube.put(PODS, pod)
+    made: list[Object] = []
+    kube.after = lambda fake, item: (made.append(item), Busybox.start(fake, item))[0]
+    assert [file["name"] for file in terminal.run(listed)] == ["stdout.txt"]
+    kube.delete(PODS, "ns", "p")
+    job.setdefault("status", {})["executionState"] = "succeeded"
+    assert [file["name"] for file in terminal.run(listed)] == ["stdout.txt"]
+    assert [each["spec"].get("nodeName") for each in made] == ["n3", None]
+    assert made[0]["spec"]["containers"][0]["image"] == "launcher:9"
