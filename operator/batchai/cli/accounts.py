@@ -81,11 +81,22 @@ def check_name(account: str, field_path: str) -> None:
 
 
 def provide_all(session: Session, namespace: str, given: Given, keys: Mapping[str, str | None]) -> dict[str, str]:
-    """Account → Secret for each account of `keys`; a key that stands there wins over what is given."""
+    """Account → Secret for each account of `keys`; a key that stands there wins over what is given.
+
+    A token does not take the place of a key that is kept: others' jobs may need that.
+    """
     secrets: dict[str, str] = {}
     for name, key in keys.items():
         account = given.accounts.get(name) or StorageAccount(name)
-        secrets[name] = provide(session, namespace, replace(account, key=key or account.key))
+        account = replace(account, key=key or account.key)
+        kept = _labelled(session, namespace, name) if account.sas_token and not account.key else None
+        if kept is not None and names.SECRET_ACCOUNT_KEY in (kept.get("data") or {}):
+            secrets[name] = str(kept["metadata"]["name"])
+            session.say(
+                f"Secret '{secrets[name]}' has the key of storage account '{name}': it is used, and not the token."
+            )
+        else:
+            secrets[name] = provide(session, namespace, account)
     return secrets
 
 

@@ -85,7 +85,7 @@ def _account(session: Session, namespace: str, known: accounts.Given) -> Object:
         return _finding("storageAccount", "none", "no account was named; claims and file servers need none")
     account = known.accounts.get(known.name)
     if account is not None:
-        secret = accounts.provide(session, namespace, account)
+        secret = accounts.provide_all(session, namespace, known, {known.name: None})[known.name]
         return _finding("storageAccount", "ok", f"Secret '{secret}' has the credential of '{known.name}'")
     return _finding(
         "storageAccount",

@@ -35,8 +35,10 @@ def combine(volumes: Properties, options: Mapping[str, Any], given: Given, place
             "relativeMountPath": options["bfs_mount_path"],
         }
     if options["nfs"]:
+        # Another workspace may have one of the same name.
+        own = f"workspaces/{options['workspace']}/fileServers/{options['nfs']}"
         added[SERVERS] = {
-            "fileServer": {"id": options["nfs"]},
+            "fileServer": {"id": options["nfs"] if "/" in options["nfs"] else own},
             "relativeMountPath": options["nfs_mount_path"],
             "mountOptions": "rw",
         }

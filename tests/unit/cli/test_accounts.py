@@ -102,17 +102,22 @@ def test_without_any_key(terminal: Terminal) -> None:
     assert "kubectl batchai storage add -g ns -n acc" in caught.value.hint
 
 
-def test_a_token_takes_the_place_of_a_key(terminal: Terminal) -> None:
+def test_a_token_takes_the_place_of_a_former_one_but_not_of_a_key(terminal: Terminal) -> None:
+    """Others' jobs may need the key."""
+    for token in ("?sv=1&sig=x", "sv=2&sig=y"):
+        given = accounts.given({}, "acc", sas=token)
+        assert given.accounts["acc"] == StorageAccount("acc", sas_token=token.removeprefix("?"))
+        assert provide(terminal, given, acc=None) == {"acc": "batchai-storage-acc"}
+        assert decoded(terminal, "batchai-storage-acc") == {
+            "azurestorageaccountname": "acc",
+            "azurestorageaccountsastoken": token.removeprefix("?"),
+        }
+    with_key = {"azurestorageaccountname": "acc", "azurestorageaccountkey": "key"}
     provide(terminal, accounts.given({}, "acc", "key"), acc=None)
-    given = accounts.given({}, "acc", sas="?sv=1&sig=x")
-    assert given.accounts["acc"] == StorageAccount("acc", sas_token="sv=1&sig=x")
-    assert provide(terminal, given, acc=None) == {"acc": "batchai-storage-acc"}
-    assert decoded(terminal, "batchai-storage-acc") == {
-        "azurestorageaccountname": "acc",
-        "azurestorageaccountsastoken": "sv=1&sig=x",
-    }
-    provide(terminal, accounts.given({}, "acc", "key"), acc=None)
-    assert decoded(terminal, "batchai-storage-acc").keys() == {"azurestorageaccountname", "azurestorageaccountkey"}
+    assert decoded(terminal, "batchai-storage-acc") == with_key
+    assert provide(terminal, accounts.given({}, "acc", sas="sv=3"), acc=None) == {"acc": "batchai-storage-acc"}
+    assert decoded(terminal, "batchai-storage-acc") == with_key
+    assert terminal.said[-1].endswith("it is used, and not the token.")
 
 
 def test_tokens_of_the_environment() -> None:
