@@ -6,6 +6,7 @@ Errors become one sentence on stderr and an exit code; tracebacks are for --debu
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from argparse import Namespace
@@ -83,7 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code (0, 1 error, 2 usage, 3 not found)."""
     called_as = Path(sys.argv[0]).name
     program = called_as.replace("kubectl-", "kubectl ") if called_as.startswith("kubectl-") else "batchai"
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = list(arguments or ())
+    if arguments is None:
+        words = sys.argv[1:]
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _end)
     if words[:1] == [completion.REQUEST]:
         print("\n".join(completion.candidates(parser(program), words[1:])))
         return 0
@@ -117,6 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     finally:
         voice.progress("")
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    """Ends as if by an error, so that nothing that the command made for itself stays."""
+    sys.exit(128 + number)
 
 
 def complete_for_kubectl() -> int:
@@ -220,8 +230,9 @@ def _confirm() -> None:
 
 def _start_logging(args: Namespace) -> None:
     if args.debug or args.verbose:
-        # The SDKs log requests without bodies and with credentials redacted.
+        # The SDKs log requests without bodies and with credentials redacted; urllib3 prints URLs with their tokens.
         logging.basicConfig(level=logging.DEBUG if args.debug else logging.INFO, stream=sys.stderr)
+        logging.getLogger("urllib3").setLevel(logging.INFO)
     else:
         # Without a handler Python prints the libraries' warnings, tracebacks included.
         logging.getLogger().addHandler(logging.NullHandler())

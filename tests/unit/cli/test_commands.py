@@ -1,5 +1,8 @@
 """Workspaces, experiments, resource groups and what all commands share."""
 
+import logging
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +346,30 @@ def test_without_ids_the_names_are_required(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit, match="2"):
         program.parser().parse_args(["experiment", "show", "-g", "ns"])
     assert "-n/--name/-e/--experiment, -w/--workspace" in capsys.readouterr().err
+
+
+def test_a_command_that_is_told_to_end_clears_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    cleared = []
+
+    def run(*_: Any) -> int:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            cleared.append(True)
+        return 0
+
+    monkeypatch.setattr(program, "run", run)
+    monkeypatch.setattr(sys, "argv", ["batchai", "workspace", "list"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            program.main()
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert (ended.value.code, cleared) == (129, [True])
+
+
+def test_debug_does_not_print_urls_with_their_tokens(ends_with: Any) -> None:
+    ends_with(StorageError("out of reach"), "--debug")
+    assert not logging.getLogger("urllib3.connectionpool").isEnabledFor(logging.DEBUG)
