@@ -48,7 +48,7 @@ def _path(args: Namespace) -> Path:
 
 def create(args: Namespace, session: Session) -> Object:
     """Creates the file server of a config file and the options."""
-    file = fileserverfile.read(vars(args), getpass.getuser)
+    file = fileserverfile.read(vars(args), _administrator)
     for warning in file.warnings:
         session.say(f"WARNING: {warning}")
     workspace = lookup.find(session, WORKSPACE, Path(args.resource_group, name=args.workspace))
@@ -60,6 +60,12 @@ def create(args: Namespace, session: Session) -> Object:
     if not args.no_wait:
         created = lookup.provisioned(session, FILE_SERVER, created)
     return shapes.file_server(created, lookup.subscription(session))
+
+
+def _administrator() -> str:
+    """Who runs the command, unless that is root, which a file server lets nobody be."""
+    user = getpass.getuser()
+    return user if user != "root" else "batchai"
 
 
 def show(args: Namespace, session: Session) -> Object:

@@ -26,7 +26,7 @@ _NFS_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSET
 _SSH_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID", "SETUID"]
 _GRACE_SECONDS = 30
 _UNREACHABLE_SECONDS = 60
-"""How long the server stays on a node that does not answer; Kubernetes then frees its volume for another node."""
+"""How long the server stays on a node that does not answer; then it is to end, and goes elsewhere once that is sure."""
 
 
 def service(server: FileServer) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def public_service(server: FileServer) -> dict[str, Any] | None:
 
 
 def stateful_set(server: FileServer, image: str, storage_class: str | None) -> dict[str, Any]:
-    """The server with its claim. storage_class: None for the cluster's default."""
+    """The server with its claim. storage_class: None for the cluster's default. Raises SpecError for a user root."""
     name = file_server_name(server.metadata.name)
     disks = server.spec.data_disks
     spec = {
@@ -170,6 +170,11 @@ def _ssh(server: FileServer, image: str, key: str) -> dict[str, Any]:
     account = (
         server.spec.ssh_configuration.user_account_settings.admin_user_name if server.spec.ssh_configuration else ""
     )
+    if account == "root":
+        raise SpecError(
+            "spec.sshConfiguration.userAccountSettings.adminUserName",
+            "may not be root, who would have all rights on the data: choose another name",
+        )
     return {
         "name": "ssh",
         "image": image,

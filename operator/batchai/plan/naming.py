@@ -70,9 +70,14 @@ def shared_claim_name(job: str, uid: str) -> str:
 
 
 def file_server_name(server: str) -> str:
-    """The StatefulSet and the Service of a FileServer; a StatefulSet's name leaves room for its pods' labels."""
-    name = f"fileserver-{server}"
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 7].strip('-.')}-{_digest(server)}"
+    """The StatefulSet and the Service of a FileServer.
+
+    A StatefulSet's name leaves room for its pods' labels, and a Service's has no dots.
+    """
+    name = f"fileserver-{server.replace('.', '-')}"
+    if len(name) <= LONGEST and "." not in server:
+        return name
+    return f"{name[: LONGEST - 7].strip('-')}-{_digest(server)}"
 
 
 def placeholder_name(cluster: str, uid: str, index: int) -> str:

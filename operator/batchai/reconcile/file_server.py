@@ -9,7 +9,7 @@ from batchai.kube.client import FILESERVERS, SERVICES, STATEFULSETS, Resource
 from batchai.kube.store import Object
 from batchai.plan import file_server as plan
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.writes import adopted, write_status
+from batchai.reconcile.writes import REFUSED, adopted, write_status
 from batchai.status import file_server as observe
 from batchai.status import provisioning
 
@@ -45,7 +45,13 @@ class FileServerReconciler:
             status = provisioning.refused(server, "InvalidFileServer", str(error), context.clock())
         except ConflictError as error:
             again = _LOOK_AGAIN_SECONDS
-            status = provisioning.creating(server, "NameTaken", str(error), context.clock())
+            status = observe.unserved(server, "NameTaken", str(error), context.clock())
+        except KubeApiError as error:
+            if error.status not in REFUSED:
+                raise
+            again = _LOOK_AGAIN_SECONDS
+            message = f"the Kubernetes API refused what it needs: {error}"
+            status = observe.unserved(server, "Refused", message, context.clock())
         else:
             status = observe.status(server, observed, context.clock())
             if observed.public_ip is None and plan.public_service(server) is not None:
@@ -62,13 +68,20 @@ class FileServerReconciler:
         await self._applied(
             STATEFULSETS, plan.stateful_set(server, settings.file_server_image, storage_class), mutable=_MUTABLE
         )
-        balancer = await self._applied(SERVICES, public) if public else None
+        balancer, refused = None, None
+        try:
+            balancer = await self._applied(SERVICES, public) if public else None
+        except KubeApiError as error:
+            if error.status not in REFUSED:
+                raise
+            refused = str(error)
         key = f"{server.metadata.namespace}/{server.metadata.name}"
         pods = self._context.pods.by_index("file_server", key)
         return observe.Observed(
             internal_ip=service["spec"].get("clusterIP"),
             public_ip=_ingress(balancer),
-            pod=next((pod for pod in pods if "deletionTimestamp" not in pod["metadata"]), None),
+            pod=min(pods, key=lambda pod: "deletionTimestamp" in pod["metadata"], default=None),
+            refused=refused,
         )
 
     async def _applied(

@@ -23,14 +23,11 @@ from batchai.reconcile.admission import admitted
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.storage import StaticVolumes, surroundings
-from batchai.reconcile.writes import adopted, gone_is_fine, together, write_status
+from batchai.reconcile.writes import REFUSED, adopted, gone_is_fine, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
 from batchai.status.pods import Problem
-
-_REFUSED = frozenset({400, 403, 422})
-"""Answers to a pod's creation that the same pod will get again: admission, quota, validation."""
 
 
 class JobReconciler:
@@ -176,7 +173,7 @@ class JobReconciler:
         except DependencyNotReady as missing:
             return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         except KubeApiError as error:
-            if error.status not in _REFUSED:
+            if error.status not in REFUSED:
                 raise
             text = "What the job needs was refused by the Kubernetes API"
             return life.blocked(job, Problem("FailedStartingContainer", text, {"Info": str(error)}), now)
@@ -251,6 +248,9 @@ class JobReconciler:
                 await self._remove(pods.values())
         elif step.status.execution_state in TERMINAL_STATES:
             await self._finish(pods.values())
+        if step.status.execution_state in TERMINAL_STATES:
+            # Nothing may ever bring this job back.
+            await self._volumes.sweep(names.LABEL_JOB, raw["metadata"]["namespace"], raw["metadata"]["name"], None)
         return step.look_again.total_seconds() if step.look_again else None
 
     async def _finish(self, pods: Iterable[Object]) -> None:

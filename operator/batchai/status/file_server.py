@@ -12,11 +12,15 @@ from batchai.status import provisioning
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is of a server: its address in the cluster, the load balancer's if it has one, and its pod."""
+    """What there is of a server: its address in the cluster, the load balancer's if it has one, and its pod.
+
+    refused: why there is no load balancer, in the API's words.
+    """
 
     internal_ip: str | None
     public_ip: str | None
     pod: Mapping[str, Any] | None
+    refused: str | None = None
 
 
 def status(server: FileServer, observed: Observed, now: datetime) -> provisioning.Status:
@@ -28,18 +32,30 @@ def status(server: FileServer, observed: Observed, now: datetime) -> provisionin
         file_server_internal_ip=observed.internal_ip,
     )
     known = server.model_copy(update={"status": server.status.model_copy(update={"mount_settings": mount})})
-    if problem is None:
-        return provisioning.succeeded(known, now)
-    reason, message = problem
+    if problem is not None:
+        return unserved(known, *problem, now)
+    if observed.refused is not None:
+        message = f"it serves in the cluster, but its load balancer was refused: {observed.refused}"
+        return provisioning.degraded(known, "LoadBalancerRefused", message, now)
+    return provisioning.succeeded(known, now)
+
+
+def unserved(server: FileServer, reason: str, message: str, now: datetime) -> provisioning.Status:
+    """It does not serve: not yet, or not any more."""
     if server.status.provisioning_state == "succeeded":
-        return provisioning.degraded(known, reason, message, now)
-    return provisioning.creating(known, reason, message, now)
+        return provisioning.degraded(server, reason, message, now)
+    return provisioning.creating(server, reason, message, now)
 
 
 def _problem(pod: Mapping[str, Any] | None) -> tuple[str, str] | None:
     """Why the server does not answer: a reason and a sentence; None if it does."""
     if pod is None:
         return "PodMissing", "its pod is being made"
+    if "deletionTimestamp" in pod["metadata"]:
+        return "PodEnding", (
+            f"its pod on node {pod['spec'].get('nodeName', '')} is ending; if that node is gone for good, delete the "
+            "Node or taint it node.kubernetes.io/out-of-service, so that the disk may go to another one"
+        )
     conditions = {condition["type"]: condition for condition in pod.get("status", {}).get("conditions", [])}
     if conditions.get("Ready", {}).get("status") == "True":
         return None

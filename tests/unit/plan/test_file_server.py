@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -95,6 +96,18 @@ def test_the_fingerprint_changes_with_the_plan_alone() -> None:
 
     assert fingerprint() == fingerprint()
     assert fingerprint() != fingerprint(reclaimPolicy="Delete")
+
+
+def test_nobody_comes_in_as_root() -> None:
+    access = {"userAccountSettings": {"adminUserName": "root", "adminUserSshPublicKey": "ssh-rsa AAAA"}}
+    with pytest.raises(SpecError, match="adminUserName: may not be root"):
+        plan(server(sshConfiguration=access))
+
+
+def test_names_are_those_of_services() -> None:
+    assert file_server_name("nfs-v1") == "fileserver-nfs-v1"
+    assert re.fullmatch("fileserver-nfs-v1-[0-9a-f]{6}", file_server_name("nfs.v1"))
+    assert file_server_name("nfs.v1") != file_server_name("nfs.v.1")
 
 
 def test_long_names_are_cut_and_stay_different() -> None:

@@ -13,13 +13,13 @@ LATER = NOW + timedelta(minutes=1)
 
 def pod(*conditions: dict[str, str], **waiting: str) -> dict[str, Any]:
     containers = [{"name": "nfs", "state": {"waiting": waiting}}] if waiting else []
-    return {"status": {"conditions": list(conditions), "containerStatuses": containers}}
+    return {"metadata": {}, "spec": {}, "status": {"conditions": list(conditions), "containerStatuses": containers}}
 
 
 READY = pod({"type": "Ready", "status": "True"})
 
 
-def seen(known: FileServer, pod: dict[str, Any] | None, **observed: str) -> FileServer:
+def seen(known: FileServer, pod: dict[str, Any] | None, **observed: str | None) -> FileServer:
     found = {"internal_ip": "10.0.0.1", "public_ip": None, **observed}
     return known.model_copy(update={"status": status(known, Observed(**found, pod=pod), LATER)})
 
@@ -53,3 +53,17 @@ def test_it_says_what_it_waits_for() -> None:
     pulling = pod({"type": "Ready", "status": "False"}, reason="ErrImagePull", message="no such image")
     assert said(seen(server(), pulling))[2:] == ("ContainerWaiting", "container nfs: ErrImagePull: no such image")
     assert said(seen(server(), pod({"type": "Ready", "status": "False"})))[2] == "NotServing"
+
+
+def test_a_node_that_fell_silent_keeps_the_disk_and_that_is_said() -> None:
+    ending = {**READY, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"nodeName": "n7"}}
+    state, ready, reason, message = said(seen(seen(server(), READY), {**ending, "status": {}}))
+    assert (state, ready, reason) == ("succeeded", "False", "PodEnding")
+    assert "on node n7 is ending" in message
+    assert "node.kubernetes.io/out-of-service" in message
+
+
+def test_a_load_balancer_that_is_refused_does_not_keep_it_from_serving() -> None:
+    state, ready, reason, message = said(seen(server(), READY, refused="exceeded quota"))
+    assert (state, ready, reason) == ("succeeded", "False", "LoadBalancerRefused")
+    assert message.endswith("exceeded quota")
