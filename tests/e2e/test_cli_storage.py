@@ -181,6 +181,8 @@ def test_the_quickstarts_job_on_a_sas_token(cli: Cli, storage: Storage, mnist: P
     path = tmp_path / "job.json"
     path.write_text(json.dumps(job))
     guest = with_token(cli, storage)
+    # A key that is kept would be used.
+    cli.run("storage remove -y -n", storage.account, "-g", cli.group)
     shorter = ["--env=MNIST_EPOCHS=1", "--env=MNIST_SAMPLES=6000"]
     try:
         guest.run("job create -n sas -c nc6", *guest.place, "-f", str(path), *shorter)

@@ -115,9 +115,8 @@ def test_the_quickstart_on_nothing_but_a_claim(claims: Space, tmp_path: Path) ->
     claims.cluster.apply(*resources)
     place = ["-g", claims.namespace, "-w", "quickstart", "-e", "quickstart", "-j", "cntk-python-1"]
     batchai = [sys.executable, "-m", "batchai.cli"]
-    streaming = subprocess.Popen(
-        [*batchai, *["job", "file", "stream", "-f", "stderr.txt"], *place], stdout=subprocess.PIPE
-    )
+    stream = [*batchai, "job", "file", "stream", "-f", "stderr.txt", *place]
+    streaming = subprocess.Popen(stream, stdout=subprocess.PIPE)
     status = claims.finished("cntk-python-1", seconds=240)["status"]
     streamed, _ = streaming.communicate(timeout=120)
     assert streaming.returncode == 0

@@ -98,3 +98,13 @@ def test_auto_storage_is_that_of_the_default_class_unless_one_is_named() -> None
     terminal.run("workspace create -g ns -n w")
     terminal.run("cluster create -g ns -w w -n c -s Standard_NC6 -t 1 --use-auto-storage")
     assert all("storageClassName" not in claim["spec"] for claim in terminal.kube.list(CLAIMS, "ns"))
+
+
+def test_a_file_server_is_that_of_the_workspace_unless_an_id_names_it(terminal: Terminal) -> None:
+    create = "cluster create -g ns -w w -s Standard_NC6 -t 1"
+    other = "/subscriptions/s/resourceGroups/ns/providers/Microsoft.BatchAI/workspaces/v/fileservers/nfs"
+    terminal.run(f"{create} -n own --nfs nfs")
+    terminal.run(f"{create} -n other --nfs {other}")
+    for name, wanted in (("own", "workspaces/w/fileServers/nfs"), ("other", other)):
+        (mount,) = terminal.kube.one(CLUSTERS, name)["spec"]["nodeSetup"]["mountVolumes"]["fileServers"]
+        assert mount["fileServer"]["id"] == wanted
