@@ -44,7 +44,7 @@ def registry(runtime: Runtime) -> kopf.OperatorRegistry:
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
 
-    @kopf.on.probe(registry=handlers, id="health")
+    @kopf.on.probe(registry=handlers, id="health", errors=kopf.ErrorsMode.PERMANENT)
     async def health(**_: Any) -> Mapping[str, float]:
         figures = runtime.health()
         if figures["oldest"] > _OLDEST_KEY_SECONDS or figures["silence"] > _SILENCE_SECONDS:

@@ -65,7 +65,7 @@ KINDS = {
 _PAGE = 500
 _TRIES = 4
 _WATCH_SILENCE_SECONDS = 90.0
-"""A watch gets a bookmark about every minute; longer silence means a dead connection."""
+"""A watch gets a bookmark about every minute, but of Events; longer silence may mean a dead connection."""
 _MAX_EVENT_BYTES = 4 * 1024 * 1024
 _METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
 
@@ -168,12 +168,18 @@ class KubeClient:
             query["continue"] = metadata["continue"]
 
     async def watch(
-        self, resource: Resource, version: str, *, label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource,
+        version: str,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[tuple[str, Object]]:
-        """(type, object) of each change after a resourceVersion, bookmarks included, until the server ends it.
+        """(type, object) of each change after a resourceVersion, bookmarks included, until it ends or falls silent.
 
-        Raises KubeApiError with `gone` when the version is too old, and with status 0 when the connection is
-        lost or silent for too long.
+        opened: told when the server has begun to answer. Raises KubeApiError with `gone` when the version is too old,
+        and with status 0 when the connection is lost.
         """
         query = _selectors(label_selector, field_selector) | {
             "watch": "1",
@@ -184,11 +190,15 @@ class KubeClient:
         try:
             async with self._answer(_Call("watch", resource), params=query, timeout=timeout) as response:
                 await _raise_for(response)
-                async for line in _lines(response.content):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise _status_error(event["object"].get("code", 0), event["object"])
-                    yield event["type"], event["object"]
+                opened()
+                try:
+                    async for line in _lines(response.content):
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            raise _status_error(event["object"].get("code", 0), event["object"])
+                        yield event["type"], event["object"]
+                except aiohttp.SocketTimeoutError:
+                    return
         except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
             raise KubeApiError(0, "ConnectionLost", f"watch of {resource.plural}: {error}") from error
 

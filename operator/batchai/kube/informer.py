@@ -52,7 +52,7 @@ class Informer:
             field_selector=selection.field_selector,
             slim=selection.slim,
         )
-        self._heard = time.monotonic()
+        self._hear()
         listed = {item["metadata"]["uid"] for item in items}
         for known in self.store.items():
             if known["metadata"]["uid"] not in listed:
@@ -60,6 +60,9 @@ class Informer:
         for item in items:
             self._changed(item)
         return version
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
 
     async def run(self, version: str) -> None:
         """Follows from a version for ever; lists again when the server forgot it."""
@@ -74,8 +77,9 @@ class Informer:
                     version,
                     label_selector=selection.label_selector,
                     field_selector=selection.field_selector,
+                    opened=self._hear,
                 ):
-                    self._heard = time.monotonic()
+                    self._hear()
                     delay = _BACKOFF_SECONDS[0]
                     version = item["metadata"]["resourceVersion"]
                     if kind == "DELETED":

@@ -1,6 +1,11 @@
 """What an informer makes of lists; the watch itself is exercised on the real cluster."""
 
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+import pytest
 
 from batchai.kube.client import PODS
 from batchai.kube.informer import Informer, Selection
@@ -36,3 +41,28 @@ async def test_a_new_list_tells_of_deletions_that_nobody_saw() -> None:
     told.clear()
     await informer.sync()
     assert told == [("1", None), ("2", "2"), (None, "3")]
+
+
+class Silence(Lists):
+    """A client whose watches are answered, and bring nothing."""
+
+    def __init__(self, watches: int) -> None:
+        super().__init__([])
+        self._left = watches
+
+    async def watch(self, *_: object, opened: Callable[[], None], **__: object) -> AsyncIterator[tuple[str, Any]]:
+        if not self._left:
+            raise asyncio.CancelledError
+        self._left -= 1
+        opened()
+        for nothing in ():
+            yield nothing
+
+
+async def test_a_server_that_has_nothing_to_tell_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0, 200)
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    informer = Informer(Silence(5), Selection(PODS), Store(), lambda *_: None)  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await informer.run(await informer.sync())
+    assert informer.silence == 200
