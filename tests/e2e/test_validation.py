@@ -95,6 +95,7 @@ BOUNDS = "maxWallClockTime must last from 1 second to 7 days"
 TERMINATE = "terminate cannot be taken back: create a new Job to run it again"
 IMMUTABLE = "the spec of this kind cannot be changed: delete the resource and create it again"
 CLUSTER_FIELD = "{} cannot be changed, only scaleSettings can: delete the Cluster and create it again"
+SERVER_FIELD = "{} cannot be changed, only reclaimPolicy can: delete the FileServer and create it again"
 JOB_FIELD = "{} cannot be changed, only terminate can be set: create another Job"
 
 
@@ -232,8 +233,9 @@ def job_cases() -> Iterator[Case]:
 
 OUT = {"pathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs"}
 LONG = "x" * 64
+NAMED = ("Workspace", "Experiment", "Cluster", "FileServer")
 CREATED = [
-    *(Case(kind, "", NAME, {"metadata": {"name": LONG}}) for kind in ("Workspace", "Experiment", "Cluster")),
+    *(Case(kind, "", NAME, {"metadata": {"name": LONG}}) for kind in NAMED),
     Case("Job", "", JOB_NAME, {"metadata": {"name": "x" * 51}}),
     *variables("Job", "spec"),
     *variables("Cluster", "spec.nodeSetup.setupTask"),
@@ -257,6 +259,13 @@ CLUSTER_CHANGES: Object = {
     "sharedTempStorageClass": "shared",
     "nodeProvisioning": "none",
     "schedulerName": "other",
+}
+SERVER_CHANGES: Object = {
+    "workspace": "other",
+    "vmSize": "Standard_Other",
+    "dataDisks": {"diskCount": 3},
+    "sshConfiguration": {"userAccountSettings": {"adminUserName": "me"}},
+    "subnet": {"id": "/s"},
 }
 JOB_CHANGES: Object = {
     "experiment": "other",
@@ -288,11 +297,14 @@ JOB_CHANGES: Object = {
 }
 PATCHED = [
     Case("Experiment", "spec", IMMUTABLE, {"spec": {"workspace": "other"}}),
-    Case("FileServer", "spec", IMMUTABLE, {"spec": {"dataDisks": {"diskCount": 3}}}),
     Case("Job", "spec", TERMINATE, {"spec": {"terminate": False}}),
     *(
         Case("Cluster", "spec", CLUSTER_FIELD.format(field), {"spec": {field: value}})
         for field, value in CLUSTER_CHANGES.items()
+    ),
+    *(
+        Case("FileServer", "spec", SERVER_FIELD.format(field), {"spec": {field: value}})
+        for field, value in SERVER_CHANGES.items()
     ),
     *(Case("Job", "spec", JOB_FIELD.format(field), {"spec": {field: value}}) for field, value in JOB_CHANGES.items()),
 ]
@@ -464,7 +476,7 @@ MOUNTS = {
 TASK = {**SETUP, "environmentVariables": [{"name": "A", "value": "1"}, {"name": "B"}], "secrets": [SECRET]}
 GOOD: list[tuple[str, Object]] = [
     *((kind, {}) for kind in SMALLEST),
-    *((kind, {"metadata": {"name": "x" * 63}}) for kind in ("Workspace", "Experiment", "Cluster")),
+    *((kind, {"metadata": {"name": "x" * 63}}) for kind in NAMED),
     ("Job", {"metadata": {"name": "x" * 50}}),
     ("Workspace", {"spec": {"location": "eastus", "tags": {"a": "b"}}}),
     ("FileServer", nested("spec.sshConfiguration.userAccountSettings", {"adminUserName": "me"})),
