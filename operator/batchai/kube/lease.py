@@ -12,6 +12,8 @@ from batchai.kube.client import LEASES, KubeApi
 _log = logging.getLogger(__name__)
 
 DURATION = timedelta(seconds=10)
+_MARGIN = timedelta(seconds=2)
+"""How long before another replica may take over the active one stops, if it could not renew."""
 _RENEW_SECONDS = 2.5
 
 
@@ -28,6 +30,8 @@ class Lease:
         self._name = name
         self._holder = holder
         self._clock = clock
+        self._seen: tuple[str, datetime] | None = None
+        """The other holder's last renewTime, and when it was new to us: clocks of two machines are not compared."""
 
     async def acquire(self) -> None:
         """Waits until the Lease is ours."""
@@ -41,15 +45,18 @@ class Lease:
 
     async def keep(self) -> None:
         """Renews until it fails, then raises LeaseLost."""
-        renewed = self._clock()
+        ends = self._clock() + DURATION - _MARGIN
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
+            asked = self._clock()
             try:
-                if not await self._take():
-                    raise LeaseLost("another replica holds the Lease")
-                renewed = self._clock()
-            except KubeApiError as error:
-                if self._clock() - renewed > DURATION:
+                # A request that hangs must not outlive the Lease.
+                async with asyncio.timeout((ends - asked).total_seconds()):
+                    if not await self._take():
+                        raise LeaseLost("another replica holds the Lease")
+                ends = asked + DURATION - _MARGIN
+            except (KubeApiError, TimeoutError) as error:
+                if self._clock() >= ends:
                     raise LeaseLost(f"the Lease could not be renewed: {error}") from error
 
     async def release(self) -> None:
@@ -84,8 +91,9 @@ class Lease:
         held = lease.get("spec", {})
         holder = held.get("holderIdentity")
         if holder and holder != self._holder:
-            expires = datetime.fromisoformat(held["renewTime"]) + DURATION
-            if now < expires:
+            if self._seen is None or self._seen[0] != held["renewTime"]:
+                self._seen = held["renewTime"], now
+            if now < self._seen[1] + DURATION:
                 return False
         return await _won(self._patch(lease, spec))
 
