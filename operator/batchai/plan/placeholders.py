@@ -111,7 +111,9 @@ def _terms(spec: ClusterSpec) -> Iterator[dict[str, Any]]:
         *({"key": key, "operator": "In", "values": [value]} for key, value in (spec.node_selector or {}).items()),
     ]
     if spec.vm_priority != "lowpriority":
-        yield {"matchExpressions": wanted}
+        # An autoscaler that may choose would bring a spot node, which a dedicated cluster never takes.
+        dedicated = ({"key": key, "operator": "NotIn", "values": [value]} for key, value in SPOT_LABELS.items())
+        yield {"matchExpressions": [*wanted, *dedicated]}
         return
     for key, value in SPOT_LABELS.items():
         yield {"matchExpressions": [*wanted, {"key": key, "operator": "In", "values": [value]}]}

@@ -59,10 +59,13 @@ def test_a_placeholder_asks_for_one_whole_node_of_the_kind() -> None:
     V1Pod.model_validate(pod)
     affinity = pod["spec"]["affinity"]
     (term,) = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    assert {item["key"]: item["values"] for item in term["matchExpressions"]} == {
+    wanted = {item["key"]: item["values"] for item in term["matchExpressions"] if item["operator"] == "In"}
+    assert wanted == {
         "node.kubernetes.io/instance-type": ["STANDARD_NC6", "Standard_NC6"],
         "pool": ["a"],
     }
+    others = {item["key"]: item["values"] for item in term["matchExpressions"] if item["operator"] == "NotIn"}
+    assert others["karpenter.sh/capacity-type"] == ["spot"]
     assert "podAntiAffinity" in affinity
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     # One on a node of another Cluster would hold what its jobs need.
