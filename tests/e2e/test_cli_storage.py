@@ -124,9 +124,12 @@ def test_a_token_that_expires_ends_a_download_that_a_new_one_goes_on_with(
 def test_a_busy_server_is_asked_again_when_it_says(cli: Cli, big: str, tmp_path: Path) -> None:
     """More often than the SDK would by itself."""
     in_azure(cli, "azure-files", "echo 8 >/var/lib/azure-files/.busy")
-    cli.run(f"job file download -j {big} -d MODEL -f small", *cli.place, "-t", str(tmp_path))
-    assert (tmp_path / "small").read_bytes() == b"hi\n"
-    in_azure(cli, "azure-files", "! test -e /var/lib/azure-files/.busy")
+    try:
+        cli.run(f"job file download -j {big} -d MODEL -f small", *cli.place, "-t", str(tmp_path))
+        assert (tmp_path / "small").read_bytes() == b"hi\n"
+        in_azure(cli, "azure-files", "! test -e /var/lib/azure-files/.busy")
+    finally:
+        in_azure(cli, "azure-files", "rm -f /var/lib/azure-files/.busy")
 
 
 def test_a_stream_goes_on_when_azurite_is_back(cli: Cli) -> None:
@@ -157,7 +160,8 @@ def test_a_stream_goes_on_when_azurite_is_back(cli: Cli) -> None:
         while piece := process.stdout.read(1 << 20):
             digest.update(piece)
             length += len(piece)
-        assert process.wait(60) == 0
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err.decode()
     assert (length, digest.hexdigest()) == (BIG // 4, expected)
 
 
@@ -226,6 +230,6 @@ def test_what_old_recipes_did_with_storage(cli: Cli, storage: Storage) -> None:
     segment = cli.json("job show -n recipe --query jobOutputDirectoryPathSegment", *cli.place)
     path = f"{segment}/outputs/models/best/in put"
     assert storage.files.get_share_client(cli.group).get_file_client(path).download_file().readall() == b"seven"
-    _, err = cli.run("job file list -j recipe -d CACHE", *cli.place, code=1)
+    _, err = cli.run("job file list -j recipe -d CACHE", *cli.place, code=2)
     assert "'CACHE' lies at " in err
     assert "not on a mounted file system: it is gone" in err

@@ -63,7 +63,7 @@ def download(args: Namespace, session: Session) -> list[Object]:
     folder = Path(args.to)
     done = []
     with files.output(args, session, item).directory as directory:
-        for each in _wanted(directory, join(args.path), args.file_name, folder):
+        for each in _wanted(session, directory, join(args.path), args.file_name, folder):
             if not each.complete:
                 _fetch(session, directory, each)
             done.append({"contentLength": each.entry.size, "name": each.path, "path": str(each.target)})
@@ -72,9 +72,9 @@ def download(args: Namespace, session: Session) -> list[Object]:
     return done
 
 
-def _wanted(directory: Directory, path: str, name: str | None, target: Path) -> Iterator[Download]:
+def _wanted(session: Session, directory: Directory, path: str, name: str | None, target: Path) -> Iterator[Download]:
     """The files to download, folder by folder."""
-    entries = directory.entries(path)
+    entries = session.patiently(lambda: directory.entries(path), _may_pass)
     if name is not None:
         entries = [entry for entry in entries if entry.name == name and not entry.is_directory]
         if not entries:
@@ -83,7 +83,7 @@ def _wanted(directory: Directory, path: str, name: str | None, target: Path) -> 
         if entry.name in ("", ".", "..") or "/" in entry.name or os.sep in entry.name:
             raise Problem(f"'{join(path, entry.name)}' cannot be a file of this machine.")
         if entry.is_directory:
-            yield from _wanted(directory, join(path, entry.name), None, target / entry.name)
+            yield from _wanted(session, directory, join(path, entry.name), None, target / entry.name)
         else:
             yield Download(join(path, entry.name), entry, target / entry.name)
 
