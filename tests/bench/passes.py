@@ -66,7 +66,7 @@ class Scene:
         context = Context(
             api=self.api,  # type: ignore[arg-type]
             objects=objects,
-            pods=Store({"cluster": lambda _: None, "helpers": lambda _: None}),
+            pods=Store({"cluster": _of(names.LABEL_CLUSTER), "job": _of(names.LABEL_JOB), "helpers": lambda _: None}),
             nodes=nodes,
             volumes=Store({names.LABEL_SETUP: lambda _: None}),
             mount_failures={},
@@ -75,12 +75,26 @@ class Scene:
             clock=lambda: self.now,
             subscription="s",
         )
+        self.context = context
         self._reconciler = ClusterReconciler(context)
 
     async def look(self) -> float | None:
         """One pass, a minute later; when it wants to look again."""
         self.now += timedelta(minutes=1)
         return await self._reconciler.reconcile(_KEY)
+
+    def scale(self, **settings: Any) -> None:
+        """Gives the cluster other scaleSettings."""
+        raw = self.cluster()
+        version = {"resourceVersion": str(int(raw["metadata"]["resourceVersion"]) + 1), "generation": 2}
+        spec = raw["spec"] | {"scaleSettings": settings}
+        self.objects.put("Cluster", raw | {"metadata": raw["metadata"] | version, "spec": spec})
+
+    def cluster(self) -> Object:
+        """The cluster as it is now."""
+        raw = self.objects.get("Cluster", _KEY.namespace, _KEY.name)
+        assert raw is not None
+        return raw
 
     def submit(self, index: int, priority: str) -> None:
         """A job of one node comes."""
@@ -194,6 +208,10 @@ def _node(index: int) -> Object:
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     }
+
+
+def _of(label: str) -> Callable[[Object], str]:
+    return lambda pod: f"{pod['metadata']['namespace']}/{pod['metadata']['labels'][label]}"
 
 
 def _merged(target: Any, patch: Any) -> Any:

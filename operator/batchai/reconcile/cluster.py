@@ -5,8 +5,9 @@ One key has one worker at a time, so two jobs of a cluster never get the same no
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from batchai.api import names
 from batchai.api.cluster import Cluster, ClusterStatus
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.kube.client import CLUSTERS, JOBS
@@ -18,14 +19,17 @@ from batchai.reconcile.models import Versions
 from batchai.reconcile.nodes import NodeKeeper, Readiness
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule import ledger, scaling
+from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import Membership, NodeCounts, NodeView, count, fits, membership, state, view
-from batchai.schedule.queue import Supply
+from batchai.schedule.queue import QueuedJob, Supply
 from batchai.status import cluster as shape
 from batchai.status import job as life
 from batchai.status.pods import Problem
 
 _QUOTA_CHECK_SECONDS = 20.0
 """How often a Cluster that its namespace may not have looks whether another one went."""
+_OVERDUE = timedelta(seconds=60)
+"""After the grace period of a pod that is deleted: what has not ended then may never do."""
 _PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 
 
@@ -84,10 +88,13 @@ class ClusterReconciler:
         held = ledger.holders(jobs.values(), context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
         views = self._candidates(memory)
         own = [node for node in views if node.owner == key[1:]]
+        most = scaling.maximum(cluster.spec.scale_settings)
+        fitting = [waiter.entry for waiter in queue if waiter.entry.node_count <= most]
         target = scaling.target(
             cluster,
-            demand=len(held) + sum(waiter.entry.node_count for waiter in queue),
+            demand=len(held) + sum(entry.node_count for entry in fitting),
             own=sum(node.going is None for node in own),
+            useless=sum(node.going is None and node.name not in held and _useless(node, fitting) for node in own),
             now=now,
         )
         change = membership(views, key[1:], target=target.nodes, held=held, expendable=_expendable(jobs.values()))
@@ -101,7 +108,8 @@ class ClusterReconciler:
         missing = target.nodes - sum(node.view.going is None for node in nodes)
         provider = await self._keeper.request(cluster, max(0, missing))
         # A former attempt that has not ended yet on a node that answers: two at a time would meet in its files.
-        stopping = {node.job for node in nodes if node.view.ready}
+        stuck, patience = self._overdue(key, now)
+        stopping = {node.job for node in nodes if node.view.ready} - stuck
         able = (waiter for waiter in queue if waiter.entry.name not in stopping)
         advance = await self._queue.advance(cluster, able, _for_queue(cluster, nodes, counts, target.nodes, now))
         # Written last: pods do not wait for it, and a node that goes from job to job costs no write.
@@ -117,17 +125,34 @@ class ClusterReconciler:
             log_suffix=readiness.log_suffix,
         )
         await write_status(context, CLUSTERS, raw, shape.observed(cluster, seen, now))
-        self._wake_jobs(key, nodes)
-        waits = [advance.look_again, target.look_again.total_seconds() if target.look_again else None]
+        self._wake_jobs(key, nodes, held)
+        waits = [advance.look_again, target.look_again.total_seconds() if target.look_again else None, patience]
         if shape.expects_nodes(cluster, counts, target.nodes, now):
             waits.append(shape.patience_left(cluster, now).total_seconds())
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _wake_jobs(self, key: Key, nodes: Sequence[_Node]) -> None:
-        """Jobs on nodes that something is wrong with must look whether they can stay there."""
+    def _wake_jobs(self, key: Key, nodes: Sequence[_Node], held: Mapping[str, str]) -> None:
+        """Jobs on nodes that are gone, or that something is wrong with, must look whether they can stay there."""
+        affected = {job for name, job in held.items() if self._context.nodes.get("", name) is None}
         for node in nodes:
             if node.job is not None and (node.view.problem is not None or node.view.going is not None):
-                self._context.queue.add(Key("Job", key.namespace, node.job))
+                affected.add(node.job)
+        for job in affected:
+            self._context.queue.add(Key("Job", key.namespace, job))
+
+    def _overdue(self, key: Key, now: datetime) -> tuple[set[str], float | None]:
+        """The jobs whose former pods cannot be ended, and the seconds until another one's are overdue.
+
+        A process that the kernel does not let die, as after a fault of its GPU, keeps its node, but no job.
+        """
+        ends = {
+            pod["metadata"]["labels"][names.LABEL_JOB]: datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
+            for pod in self._context.pods.by_index("cluster", f"{key.namespace}/{key.name}")
+            if "deletionTimestamp" in pod["metadata"] and names.LABEL_JOB in pod["metadata"]["labels"]
+        }
+        left = {job: (end + _OVERDUE - now).total_seconds() for job, end in ends.items()}
+        patience = min((rest for rest in left.values() if rest > 0), default=None)
+        return {job for job, rest in left.items() if rest <= 0}, patience
 
     async def _abandon(self, key: Key) -> None:
         """The Cluster goes: its nodes are given back, those that still run a job when it has ended."""
@@ -179,6 +204,11 @@ class ClusterReconciler:
         """The nodes that fit, and those that did when they were claimed."""
         return [node for node in memory.nodes.read(self._context.nodes.items()) if node is not None]
 
+    def _has_result(self, job: Job) -> bool:
+        """The job's first pod has ended, and nobody has looked at it yet."""
+        found = self._context.pods.by_index("job", f"{job.metadata.namespace}/{job.metadata.name}")
+        return any(ended(pod) for pod in found if _is_master(pod, job))
+
     async def _stop_jobs(
         self, cluster: Cluster, jobs: Mapping[str, Job], held: Mapping[str, str], leaving: Sequence[NodeView]
     ) -> None:
@@ -192,6 +222,9 @@ class ClusterReconciler:
             job = jobs.get(name)
             if job is None or job.status.execution_state != "running":
                 continue
+            if self._has_result(job):
+                self._context.queue.add(Key("Job", job.metadata.namespace, name))
+                continue
             if option == "requeue":
                 problem = Problem("NodeDeallocated", f"Node {node} was taken from the cluster", {})
                 status = life.requeued(job, problem, now).status
@@ -202,6 +235,17 @@ class ClusterReconciler:
             if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
                 await write_status(self._context, JOBS, raw, status)
                 self._context.queue.add(Key("Job", job.metadata.namespace, name))
+
+
+def _is_master(pod: Object, job: Job) -> bool:
+    labels = pod["metadata"]["labels"]
+    found = (labels[names.LABEL_JOB_UID], labels[names.LABEL_ATTEMPT], labels[names.LABEL_INDEX])
+    return found == (job.metadata.uid, str(job.status.attempt), "0")
+
+
+def _useless(node: NodeView, waiting: Sequence[QueuedJob]) -> bool:
+    """Whether none of the jobs that wait can run on the node, though nobody takes it away."""
+    return node.problem is not None or (bool(waiting) and all(node.name in job.avoids for job in waiting))
 
 
 def _candidate(node: Object, key: Key, cluster: Cluster) -> NodeView | None:
@@ -254,7 +298,7 @@ def _for_queue(cluster: Cluster, nodes: Sequence[_Node], counts: NodeCounts, tar
         idle=counts.idle,
         total=counts.total,
         maximum=scaling.maximum(cluster.spec.scale_settings),
-        running={job: len(names) for job, names in held.items()},
+        running={job: len(theirs) for job, theirs in held.items()},
         others={
             "being prepared": counts.preparing,
             "unusable": counts.unusable,

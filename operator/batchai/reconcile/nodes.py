@@ -18,10 +18,11 @@ from batchai.plan.ownership import owner
 from batchai.plan.placeholders import KEPT, buffer, buffer_template, placeholder
 from batchai.plan.setup import SetupImages, path_suffix, required_setup, setup_fingerprint, setup_pod
 from batchai.plan.static_volumes import VolumeOwner
+from batchai.reconcile import routing
 from batchai.reconcile.context import Context
 from batchai.reconcile.slim import slim_node
 from batchai.reconcile.storage import StaticVolumes, surroundings
-from batchai.reconcile.writes import gone_is_fine, together
+from batchai.reconcile.writes import REFUSED, gone_is_fine, together
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import NodeView
 from batchai.status.cluster import NodeProblem
@@ -93,8 +94,14 @@ class NodeKeeper:
     async def request(self, cluster: Cluster, count: int) -> str:
         """Asks autoscalers for `count` missing nodes; why none comes, in the scheduler's or the autoscaler's words."""
         way = cluster.spec.node_provisioning
-        reason = await self._buffer(cluster, count) if way == "capacityBuffer" else None
-        found = await self._placeholders(cluster, 0 if way == "none" or reason is not None else count)
+        try:
+            reason = await self._buffer(cluster, count) if way == "capacityBuffer" else None
+            found = await self._placeholders(cluster, 0 if way == "none" or reason is not None else count)
+        except KubeApiError as error:
+            # A quota or a policy: the nodes that are there serve all the same.
+            if error.status not in REFUSED:
+                raise
+            return f"the Kubernetes API refused to ask for nodes: {error}"
         return reason or found
 
     async def _buffer(self, cluster: Cluster, count: int) -> str | None:
@@ -174,8 +181,14 @@ class NodeKeeper:
             return NodeProblem(node.name, "InvalidCluster", f"cannot be set up: {error}")
         except DependencyNotReady as missing:
             return NodeProblem(node.name, missing.reason, missing.message)
-        await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, owner(cluster)))
-        await self._create(PODS, setup_pod(cluster, node, fingerprint, suffix=suffix, images=images, mounts=mounts))
+        pod = setup_pod(cluster, node, fingerprint, suffix=suffix, images=images, mounts=mounts)
+        try:
+            await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, owner(cluster)))
+            await self._create(PODS, pod)
+        except KubeApiError as error:
+            if error.status not in REFUSED:
+                raise
+            return NodeProblem(node.name, "SetupRefused", f"cannot be set up: the Kubernetes API refused it: {error}")
         return None
 
     def _pods(self, cluster: Cluster) -> list[Object]:
@@ -220,11 +233,18 @@ class NodeKeeper:
         await self._write(node, {"metadata": metadata, "spec": {"taints": [*others, *taints]}})
 
     async def _write(self, node: str, body: Mapping[str, Any]) -> None:
+        context = self._context
+        before = context.nodes.get("", node)
         try:
-            self._context.nodes.put(slim_node(await self._context.api.patch(NODES, node, body)))
+            after = slim_node(await context.api.patch(NODES, node, body))
         except KubeApiError as error:
             if not error.not_found:
                 raise
+            return
+        if context.nodes.put(after):
+            # The watch, which brings the same version, will be no news: other Clusters may want the node.
+            for key in routing.of_node(before, after, context.objects):
+                context.queue.add(key)
 
 
 def _labels(pod: Object) -> Mapping[str, str]:

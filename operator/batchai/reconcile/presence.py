@@ -6,6 +6,7 @@ from typing import Literal
 
 from batchai.errors import KubeApiError
 from batchai.kube.client import CLAIMS, KubeApi
+from batchai.reconcile.writes import REFUSED
 
 _TRUSTED = timedelta(seconds=60)
 """What is deleted in the meantime is named by the kubelet's or the scheduler's own message."""
@@ -22,7 +23,10 @@ class Presence:
         self._seen: dict[tuple[Kind, str, str], datetime] = {}
 
     async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
-        """Whether the object exists. Raises KubeApiError."""
+        """Whether the object exists. Raises KubeApiError.
+
+        Where a quota or a policy refuses even to try a Secret, it is taken to exist: the kubelet will tell.
+        """
         key = (kind, namespace, name)
         now = self._clock()
         self._seen = {seen: at for seen, at in self._seen.items() if now - at < _TRUSTED}
@@ -31,12 +35,14 @@ class Presence:
         return key in self._seen
 
     async def _ask(self, kind: Kind, namespace: str, name: str) -> bool:
-        if kind == "Secret":
-            return await self._api.exists_secret(namespace, name)
         try:
+            if kind == "Secret":
+                return await self._api.exists_secret(namespace, name)
             await self._api.get(CLAIMS, name, namespace=namespace)
         except KubeApiError as error:
-            if error.not_found:
+            if kind == "PersistentVolumeClaim" and error.not_found:
                 return False
+            if kind == "Secret" and error.status in REFUSED:
+                return True
             raise
         return True

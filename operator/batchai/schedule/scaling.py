@@ -18,21 +18,27 @@ class Target:
     look_again: timedelta | None = None
 
 
-def target(cluster: Cluster, *, demand: int, own: int, now: datetime) -> Target:
-    """Nodes wanted now. demand: nodes that queued and running jobs need; own: nodes that the cluster has."""
+def target(cluster: Cluster, *, demand: int, own: int, now: datetime, useless: int = 0) -> Target:
+    """Nodes wanted now. demand: nodes that queued and running jobs need; own: nodes that the cluster has.
+
+    useless: those of its own on which nothing that waits can run; an autoscaled cluster gets others besides them.
+    """
     settings = cluster.spec.scale_settings
     if settings is None:
         return Target(0)
     if settings.manual is not None:
         return Target(settings.manual.target_node_count)
     assert settings.auto_scale is not None  # noqa: S101 - the CRD wants one of the two
-    return _automatic(settings.auto_scale, cluster, demand=demand, own=own, now=now)
+    return _automatic(settings.auto_scale, cluster, demand=demand, own=own, useless=useless, now=now)
 
 
-def _automatic(settings: AutoScaleSettings, cluster: Cluster, *, demand: int, own: int, now: datetime) -> Target:
+def _automatic(
+    settings: AutoScaleSettings, cluster: Cluster, *, demand: int, own: int, useless: int, now: datetime
+) -> Target:
     initial = settings.initial_node_count if cluster.status.first_job_time is None else 0
     most = settings.maximum_node_count
-    wanted = min(max(settings.minimum_node_count, initial, demand), most)
+    wanted = max(settings.minimum_node_count, initial, demand)
+    wanted = min(wanted + useless if wanted else 0, most)
     if own <= wanted:
         return Target(wanted)
     since = cluster.status.idle_since or now

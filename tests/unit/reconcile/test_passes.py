@@ -1,11 +1,15 @@
 """A Cluster's passes over many jobs: what they read again, and how much they write at once."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.bench.passes import Scene
+from tests.bench.passes import Scene, _job, _node
 
+from batchai.api import names
 from batchai.api.job import Job
+from batchai.errors import KubeApiError
 from batchai.reconcile import cluster
 from batchai.schedule import nodes
 
@@ -57,3 +61,127 @@ async def test_thousands_of_new_jobs_do_not_hold_up_an_urgent_one() -> None:
     assert await scene.look() == 0
     assert await scene.look() is None
     assert all("queuePosition" in scene.job(index)["status"] for index in range(3, 1_000))
+
+
+class Refusing:
+    """An API server in whose namespaces nothing may be made; it counts what was tried."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.asked = 0
+        scene.api.create = self.create  # type: ignore[attr-defined]
+
+    async def create(self, *_: Any, **__: Any) -> None:
+        self.asked += 1
+        raise KubeApiError(403, "Forbidden", "exceeded quota: pods=2")
+
+
+def scene_of(nodes: Sequence[dict[str, Any]], **scale: Any) -> Scene:
+    scene = Scene(jobs=0, running=0)
+    scene.scale(**scale)
+    for found in nodes:
+        scene.context.nodes.put(found)
+    return scene
+
+
+AUTOMATIC = {"minimumNodeCount": 0, "maximumNodeCount": 4}
+SICK = {"key": names.TAINT_GPU_UNHEALTHY, "effect": "NoSchedule"}
+
+
+async def test_a_refused_placeholder_stops_no_job() -> None:
+    scene = scene_of([_node(0)], autoScale=AUTOMATIC)
+    refusing = Refusing(scene)
+    scene.submit(0, "normal")
+    scene.submit(1, "normal")
+    await scene.look()
+    assert refusing.asked
+    assert [state(scene, index) for index in (0, 1)] == ["running", "queued"]
+    for _ in range(17):
+        await scene.look()
+    [error] = scene.cluster()["status"]["errors"]
+    assert error["code"] == "NodesUnavailable"
+    assert "exceeded quota" in error["details"][0]["value"]
+
+
+async def test_a_secret_that_may_not_be_tried_stops_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+
+    async def refused(*_: Any) -> bool:
+        raise KubeApiError(403, "Forbidden", "secrets is forbidden: exceeded quota")
+
+    monkeypatch.setattr(scene.api, "exists_secret", refused)
+    scene.submit(0, "normal")
+    await scene.look()
+    assert state(scene, 0) == "running"
+
+
+@pytest.mark.parametrize("why", ["sick", "cordoned", "avoided"])
+async def test_a_node_on_which_nothing_can_run_is_no_reason_to_get_no_other(why: str) -> None:
+    found = _node(0)
+    if why == "sick":
+        found["spec"]["taints"].append(SICK)
+    found["spec"]["unschedulable"] = why == "cordoned"
+    scene = scene_of([found], autoScale=AUTOMATIC)
+    refusing = Refusing(scene)
+    raw = _job(0, runs=False)
+    if why == "avoided":
+        stamp = "2025-12-31T00:00:00Z"
+        attempt = {"number": 1, "nodes": ["node-0000"], "startTime": stamp, "faultyNodes": ["node-0000"]}
+        raw["status"] |= {"attempt": 1, "retries": 1, "attempts": [attempt]}
+    scene.objects.put("Job", raw)
+    await scene.look()
+    assert refusing.asked == 1
+
+
+async def test_a_job_that_can_never_fit_gets_no_nodes() -> None:
+    scene = scene_of([], autoScale=AUTOMATIC)
+    refusing = Refusing(scene)
+    raw = _job(0, runs=False)
+    raw["spec"]["nodeCount"] = 8
+    scene.objects.put("Job", raw)
+    await scene.look()
+    assert not refusing.asked
+    assert scene.job(0)["status"]["waiting"]["reason"] == "ClusterTooSmall"
+
+
+def pod(scene: Scene, index: int, node: str, **more: Any) -> dict[str, Any]:
+    """The pod of a job's first attempt on a node."""
+    raw = scene.job(index)
+    metadata = {
+        "name": f"{raw['metadata']['name']}-1-0",
+        "namespace": "ns",
+        "uid": "p",
+        "resourceVersion": "3",
+        "annotations": {names.ANNOTATION_NODE: node},
+        "labels": {
+            names.LABEL_JOB: raw["metadata"]["name"],
+            names.LABEL_CLUSTER: raw["spec"]["cluster"],
+            names.LABEL_JOB_UID: raw["metadata"]["uid"],
+            names.LABEL_ATTEMPT: "1",
+            names.LABEL_INDEX: "0",
+        },
+    }
+    return {"metadata": metadata | more.get("metadata", {}), "spec": {}, "status": more.get("status", {})}
+
+
+async def test_a_pod_that_cannot_be_ended_keeps_its_node_but_not_its_job() -> None:
+    sick = _node(0)
+    sick["spec"]["taints"].append(SICK)
+    scene = scene_of([sick, _node(1)], manual={"targetNodeCount": 2})
+    scene.submit(0, "normal")
+    asked = (scene.now + timedelta(seconds=90)).isoformat()
+    scene.context.pods.put(pod(scene, 0, "node-0000", metadata={"deletionTimestamp": asked}))
+    again = await scene.look()
+    assert state(scene, 0) == "queued"
+    assert again == 90
+    await scene.look()
+    assert state(scene, 0) == "queued"
+    await scene.look()
+    assert scene.job(0)["status"]["nodes"] == ["node-0001"]
+
+
+async def test_a_cluster_that_shrinks_does_not_overtake_a_result() -> None:
+    scene = Scene(jobs=1, running=1)
+    scene.context.pods.put(pod(scene, 0, "node-0000", status={"phase": "Succeeded"}))
+    scene.scale(manual={"targetNodeCount": 0, "nodeDeallocationOption": "requeue"})
+    await scene.look()
+    assert state(scene, 0) == "running", "its own pass decides"
