@@ -542,7 +542,8 @@ class JobStatus(Model):
     retries: int | None = Field(default=None, description="Attempts that count against retryPolicy.limit.")
     nodes: list[str] | None = Field(default=None, description="Nodes of the current attempt, master first.")
     attempts: list[JobAttempt] | None = Field(
-        default=None, description="The attempts, the current one last; of many the last 10."
+        default=None,
+        description="The attempts, the current one last; of many the last 10, and those with faulty nodes.",
     )
     conditions: Conditions | None = Field(default=None, description="Kubernetes conditions.")
     observed_generation: int | None = Field(default=None, description="Generation that the status is about.")

@@ -98,16 +98,18 @@ class JobReconciler:
 
     async def _run(self, raw: Object, job: Job, own: list[dict[str, Any]]) -> float | None:
         context, now = self._context, self._context.clock()
-        if job.spec.terminate and job.status.execution_state == "running":
-            await write_status(context, JOBS, raw, life.terminating(job, now))
-            raw = context.objects.get("Job", job.metadata.namespace, job.metadata.name) or raw
-            job = context.models.of(raw)
         current = str(job.status.attempt)
         pods = {
             int(pod["metadata"]["labels"][names.LABEL_INDEX]): pod
             for pod in own
             if pod["metadata"]["labels"][names.LABEL_ATTEMPT] == current
         }
+        # A result that is there already counts.
+        stops = job.spec.terminate and not (0 in pods and ended(pods[0]))
+        if stops and job.status.execution_state == "running":
+            await write_status(context, JOBS, raw, life.terminating(job, now))
+            raw = context.objects.get("Job", job.metadata.namespace, job.metadata.name) or raw
+            job = context.models.of(raw)
         await self._remove(pod for pod in own if pod["metadata"]["labels"][names.LABEL_ATTEMPT] != current)
         failures = {
             uid: message

@@ -226,6 +226,7 @@ def waiter(job: Job) -> Waiter | None:
         metadata.creation_timestamp,
         spec.node_count,
         life.avoided_nodes(job),
+        life.last_nodes(job),
     )
     shown, said = job.status.queue_position, job.status.waiting
     told = (shown, said.reason, said.message) if shown is not None and said is not None else None

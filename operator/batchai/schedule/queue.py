@@ -20,7 +20,8 @@ _NAMED_HOLDERS = 5
 class QueuedJob:
     """What the queue must know of a job that waits; name is unique in the cluster's namespace.
 
-    avoids: nodes that the job may not get again.
+    avoids: nodes that the job may not get again; last: those of an attempt that broke, which it gets if there are no
+    others.
     """
 
     name: str
@@ -28,6 +29,7 @@ class QueuedJob:
     created: datetime
     node_count: int
     avoids: frozenset[str] = frozenset()
+    last: frozenset[str] = frozenset()
 
     @cached_property
     def rank(self) -> tuple[int, float, str]:
@@ -106,8 +108,8 @@ def _nodes_for(job: QueuedJob, pool: _Pool, reservation: _Reservation | None) ->
     if job.node_count > len(suiting):
         return None
     avoided = reservation.job.avoids if reservation is not None else frozenset[str]()
-    if avoided:
-        suiting = sorted(suiting, key=lambda node: node not in avoided)
+    if avoided or job.last:
+        suiting = sorted(suiting, key=lambda node: (node not in avoided, node in job.last))
     nodes = list(islice(suiting, job.node_count))
     if reservation is not None:
         cost = sum(node not in avoided for node in nodes)

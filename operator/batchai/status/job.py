@@ -110,6 +110,12 @@ def avoided_nodes(job: Job) -> frozenset[str]:
     return frozenset(node for attempt in job.status.attempts or [] for node in attempt.faulty_nodes or [])
 
 
+def last_nodes(job: Job) -> frozenset[str]:
+    """The nodes of the attempt that a fault ended last: what broke it may have been theirs."""
+    attempts = job.status.attempts or []
+    return frozenset(attempts[-1].nodes) if attempts and job.status.retries else frozenset()
+
+
 def is_terminal(job: Job) -> bool:
     """The job has ended; nothing about its execution changes any more."""
     return job.status.execution_state in TERMINAL_STATES
@@ -176,13 +182,18 @@ def assigned(job: Job, nodes: Sequence[str], now: datetime) -> JobStatus:
         update={
             "attempt": number,
             "nodes": list(nodes),
-            "attempts": [*(job.status.attempts or []), attempt][-_KEPT_ATTEMPTS:],
+            "attempts": _kept([*(job.status.attempts or []), attempt]),
             "queue_position": None,
             "waiting": None,
             "execution_info": ExecutionInfo(start_time=now),
             "conditions": conditions,
         }
     )
+
+
+def _kept(attempts: Sequence[JobAttempt]) -> list[JobAttempt]:
+    """The last ones, and those that tell of a faulty node, of which retryPolicy allows few."""
+    return [*(attempt for attempt in attempts[:-_KEPT_ATTEMPTS] if attempt.faulty_nodes), *attempts[-_KEPT_ATTEMPTS:]]
 
 
 def terminating(job: Job, now: datetime) -> JobStatus:
@@ -266,9 +277,13 @@ def _leaving(job: Job, faults: Sequence[NodeFault], now: datetime) -> Step:
 
 
 def _result(job: Job, index: int, pod: PodObject, dead_nodes: Collection[str]) -> Outcome | None:
-    """How a pod ended; a pod that Kubernetes gave up on a dead node is lost, whatever it still does there."""
+    """How a pod ended; a pod that Kubernetes gave up on a dead node is lost, whatever it still does there.
+
+    So is one that the scheduler never brought there: nobody gives it up.
+    """
     nodes = job.status.nodes or []
-    if index < len(nodes) and nodes[index] in dead_nodes and unreachable(pod):
+    dead = index < len(nodes) and nodes[index] in dead_nodes
+    if dead and (unreachable(pod) or ("nodeName" not in pod["spec"] and outcome(pod) is None)):
         return Outcome(None, Problem("NodeLost", f"Node {nodes[index]} does not answer", {}), infrastructure=True)
     return outcome(pod)
 

@@ -123,7 +123,12 @@ def outcome(pod: PodObject) -> Outcome | None:
 
 
 def _mounted(pod: PodObject) -> bool:
-    """The first container started, so every volume is there: an older event about a mount is history."""
+    """The sandbox or the first container started, so every volume is there: an older event of a mount is history."""
+    if any(
+        condition["type"] == "PodReadyToStartContainers" and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions", [])
+    ):
+        return True
     return any(
         container.get("state", {}).keys() & {"running", "terminated"}
         for container in pod.get("status", {}).get("initContainerStatuses", [])

@@ -56,3 +56,9 @@ def test_a_job_is_told_what_it_waits_for() -> None:
 def test_a_long_list_of_jobs_is_cut() -> None:
     supply = Supply(idle=0, total=500, maximum=500, running={f"job-{index}": 1 for index in range(500)})
     assert waiting_message(job("a", 1), 1, supply)[1].endswith("1 runs job-4, 495 run other jobs")
+
+
+def test_the_nodes_of_a_broken_attempt_come_last() -> None:
+    again = QueuedJob("again", "normal", datetime(2026, 1, 1, tzinfo=UTC), 1, last=frozenset({"a"}))
+    assert assign([again], ["a", "b", "c"]).started == {"again": ("b",)}
+    assert assign([again], ["a"]).started == {"again": ("a",)}

@@ -476,3 +476,32 @@ def test_a_job_that_lost_its_node_to_a_resize_starts_again_at_once() -> None:
     step = life.requeued(attempted(), Problem("NodeDeallocated", "Node n1 was taken from the cluster", {}), NOW)
     assert (step.status.execution_state, step.status.retries) == ("queued", 0)
     assert life.retry_at(running_job(**step.status.model_dump(by_alias=True, mode="json"))) is None
+
+
+def test_a_pod_that_never_came_to_its_node_is_lost_with_it() -> None:
+    waiting = pod_raw(phase="Pending")
+    waiting["spec"] = {}
+    assert observe(running_job(), waiting).status.execution_state == "running"
+    assert observe(running_job(), waiting, dead_nodes=["n1"]).status.execution_state == "queued"
+    waiting["spec"] = {"nodeName": "n1"}
+    assert observe(running_job(), waiting, dead_nodes=["n1"]).status.execution_state == "running"
+
+
+def test_a_faulty_node_is_not_forgotten() -> None:
+    subject = attempted()
+    subject = subject.model_copy(update={"status": leave(subject, node(gpu_problem="XID 79")).status})
+    faulty = life.avoided_nodes(subject)
+    assert faulty
+    for _ in range(15):
+        subject = subject.model_copy(update={"status": life.assigned(subject, ["other"], NOW)})
+        gone = Problem("NodePreempted", "", {})
+        subject = subject.model_copy(update={"status": life.requeued(subject, gone, NOW, counts=False).status})
+    assert life.avoided_nodes(subject) == faulty
+    assert len(subject.status.attempts or []) == 11
+
+
+def test_a_retry_prefers_other_nodes() -> None:
+    subject = running_job(attempts=[{"number": 1, "nodes": ["n1"], "startTime": "2026-05-04T03:01:30Z"}])
+    lost = life.lost(subject, Problem("MountLost", "", {}), NOW).status
+    assert life.last_nodes(subject) == frozenset()
+    assert life.last_nodes(subject.model_copy(update={"status": lost})) == {"n1"}
