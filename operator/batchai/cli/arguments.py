@@ -178,14 +178,20 @@ def no_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the operation to finish")
 
 
-def storage(parser: argparse.ArgumentParser) -> None:
-    """The options for storage and file servers that clusters and jobs share (Batch AI reference §8)."""
+def storage_account(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """The options that name a storage account and who may use it; their group, for more of storage."""
     group = parser.add_argument_group("storage")
     group.add_argument("--storage-account-name", metavar="ACCOUNT", help="or AZURE_BATCHAI_STORAGE_ACCOUNT")
     group.add_argument("--storage-account-key", metavar="KEY", help="or AZURE_BATCHAI_STORAGE_KEY")
     group.add_argument(
         "--storage-account-sas", metavar="TOKEN", help="a SAS token in the place of a key, for containers"
     )
+    return group
+
+
+def storage(parser: argparse.ArgumentParser) -> None:
+    """The options for storage and file servers that clusters and jobs share (Batch AI reference §8)."""
+    group = storage_account(parser)
     group.add_argument("--afs-name", metavar="SHARE", help="Azure file share to mount")
     group.add_argument("--afs-mount-path", metavar="PATH", default="afs", help="where to mount it (afs)")
     group.add_argument("--bfs-name", metavar="CONTAINER", help="blob container to mount")

@@ -28,12 +28,7 @@ def register(commands: Group) -> None:
     parser = commands.command("init", about, init, _row)
     arguments.workspace(parser)
     parser.add_argument("-l", "--location", default="", help="free text, of a new resource group")
-    storage = parser.add_argument_group("storage")
-    storage.add_argument("--storage-account-name", metavar="ACCOUNT", help="or AZURE_BATCHAI_STORAGE_ACCOUNT")
-    storage.add_argument("--storage-account-key", metavar="KEY", help="or AZURE_BATCHAI_STORAGE_KEY")
-    storage.add_argument(
-        "--storage-account-sas", metavar="TOKEN", help="a SAS token in the place of a key, for containers"
-    )
+    arguments.storage_account(parser)
 
 
 def init(args: Namespace, session: Session) -> list[Object]:
