@@ -125,7 +125,6 @@ def test_stream_misses_no_byte(cli: Cli) -> None:
         out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err.decode()
     assert out == b"".join(b"line %d\n" % n for n in range(1, LINES + 1))
-    assert b'The file "stdout.txt" not found. Waiting for the job to generate it.' in err
     assert b'File found with URL "http' in err
     again, _ = cli.run(*stream)
     assert again.encode() == out

@@ -100,7 +100,8 @@ class TestAPairOfNodes:
         assert out == "pair-1-1\npair-1-0\n"
         assert cli.run(*execute, "exit 9", code=9) == ("", "")
         with cli.start(*execute, "head -c 5000000 /dev/urandom | tee f") as process:
-            data, _ = process.communicate(timeout=120)
+            data, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
         digest, _ = cli.run(*execute, "sha256sum f")
         assert (len(data), digest.split()[0]) == (5_000_000, hashlib.sha256(data).hexdigest())
         on_cluster = ["cluster node exec -c nc6 -g", cli.group, "-w", "Work_Space", "-n", nodes[1]]

@@ -69,7 +69,7 @@ def test_a_jobs_life_is_in_the_metrics(cluster: Cluster, space: Space) -> None:
     assert more("batchai_api_request_duration_seconds_count", verb="create", resource="pods", code="2xx") == 1
     assert more("batchai_api_request_duration_seconds_count", verb="patch", resource="jobs/status", code="2xx") >= 3
     silence = {has["resource"]: value for name, has, value in after if name == "batchai_informer_silence_seconds"}
-    assert set(silence) == {"pods", "nodes", "events"}
+    assert set(silence) == {"pods", "nodes", "events", "volumes"}
     assert max(silence.values()) < 120
     assert total(after, "process_resident_memory_bytes") > 10e6
     assert not [has for _, has, _ in after if "counted" in has.values()]
