@@ -21,7 +21,10 @@ def execute(client: Any, path: str, container: str, command: Sequence[str], out:
     with _translated(client):
         stream = ws.WSClient(client.configuration, url, headers, capture_all=False, binary=True)
         try:
-            while stream.is_open():
+            more = True
+            while more:
+                # Reading one channel may bring what is left of the other and the end: so once more after that.
+                more = stream.is_open()
                 stream.update(timeout=None)
                 for channel, sink in ((ws.STDOUT_CHANNEL, out), (ws.STDERR_CHANNEL, err)):
                     if data := stream.read_channel(channel):
