@@ -69,6 +69,11 @@ class KubeApiError(BatchAIError):
         return self.status == 409 and self.reason != "AlreadyExists"
 
     @property
+    def refused(self) -> bool:
+        """The same object will get the same answer again: admission, quota, policy, validation (400, 403, 422)."""
+        return self.status in {400, 403, 422}
+
+    @property
     def gone(self) -> bool:
         """The resource version is too old to watch from (410)."""
         return self.status == 410

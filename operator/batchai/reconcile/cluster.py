@@ -19,7 +19,6 @@ from batchai.reconcile.models import Versions
 from batchai.reconcile.nodes import NodeKeeper, Readiness
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule import ledger, scaling
-from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import Membership, NodeCounts, NodeView, count, fits, membership, state, view
 from batchai.schedule.queue import QueuedJob, Supply
 from batchai.status import cluster as shape
@@ -207,7 +206,7 @@ class ClusterReconciler:
     def _has_result(self, job: Job) -> bool:
         """The job's first pod has ended, and nobody has looked at it yet."""
         found = self._context.pods.by_index("job", f"{job.metadata.namespace}/{job.metadata.name}")
-        return any(ended(pod) for pod in found if _is_master(pod, job))
+        return any(ledger.ended(pod) for pod in found if _is_master(pod, job))
 
     async def _stop_jobs(
         self, cluster: Cluster, jobs: Mapping[str, Job], held: Mapping[str, str], leaving: Sequence[NodeView]

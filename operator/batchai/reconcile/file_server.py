@@ -9,7 +9,7 @@ from batchai.kube.client import FILESERVERS, SERVICES, STATEFULSETS, Resource
 from batchai.kube.store import Object
 from batchai.plan import file_server as plan
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.writes import REFUSED, adopted, write_status
+from batchai.reconcile.writes import adopted, write_status
 from batchai.status import file_server as observe
 from batchai.status import provisioning
 
@@ -47,7 +47,7 @@ class FileServerReconciler:
             again = _LOOK_AGAIN_SECONDS
             status = observe.unserved(server, "NameTaken", str(error), context.clock())
         except KubeApiError as error:
-            if error.status not in REFUSED:
+            if not error.refused:
                 raise
             again = _LOOK_AGAIN_SECONDS
             message = f"the Kubernetes API refused what it needs: {error}"
@@ -72,7 +72,7 @@ class FileServerReconciler:
         try:
             balancer = await self._applied(SERVICES, public) if public else None
         except KubeApiError as error:
-            if error.status not in REFUSED:
+            if not error.refused:
                 raise
             refused = str(error)
         key = f"{server.metadata.namespace}/{server.metadata.name}"

@@ -23,7 +23,7 @@ from batchai.reconcile.admission import admitted
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.storage import StaticVolumes, surroundings
-from batchai.reconcile.writes import REFUSED, adopted, gone_is_fine, together, write_status
+from batchai.reconcile.writes import adopted, gone_is_fine, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
@@ -175,7 +175,7 @@ class JobReconciler:
         except DependencyNotReady as missing:
             return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
         except KubeApiError as error:
-            if error.status not in REFUSED:
+            if not error.refused:
                 raise
             text = "What the job needs was refused by the Kubernetes API"
             return life.blocked(job, Problem("FailedStartingContainer", text, {"Info": str(error)}), now)

@@ -22,7 +22,7 @@ from batchai.reconcile import routing
 from batchai.reconcile.context import Context
 from batchai.reconcile.slim import slim_node
 from batchai.reconcile.storage import StaticVolumes, surroundings
-from batchai.reconcile.writes import REFUSED, gone_is_fine, together
+from batchai.reconcile.writes import gone_is_fine, together
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import NodeView
 from batchai.status.cluster import NodeProblem
@@ -99,7 +99,7 @@ class NodeKeeper:
             found = await self._placeholders(cluster, 0 if way == "none" or reason is not None else count)
         except KubeApiError as error:
             # A quota or a policy: the nodes that are there serve all the same.
-            if error.status not in REFUSED:
+            if not error.refused:
                 raise
             return f"the Kubernetes API refused to ask for nodes: {error}"
         return reason or found
@@ -186,7 +186,7 @@ class NodeKeeper:
             await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, owner(cluster)))
             await self._create(PODS, pod)
         except KubeApiError as error:
-            if error.status not in REFUSED:
+            if not error.refused:
                 raise
             return NodeProblem(node.name, "SetupRefused", f"cannot be set up: the Kubernetes API refused it: {error}")
         return None

@@ -6,7 +6,6 @@ from typing import Literal
 
 from batchai.errors import KubeApiError
 from batchai.kube.client import CLAIMS, KubeApi
-from batchai.reconcile.writes import REFUSED
 
 _TRUSTED = timedelta(seconds=60)
 """What is deleted in the meantime is named by the kubelet's or the scheduler's own message."""
@@ -42,7 +41,7 @@ class Presence:
         except KubeApiError as error:
             if kind == "PersistentVolumeClaim" and error.not_found:
                 return False
-            if kind == "Secret" and error.status in REFUSED:
+            if kind == "Secret" and error.refused:
                 return True
             raise
         return True

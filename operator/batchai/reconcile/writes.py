@@ -14,9 +14,6 @@ from batchai.plan.naming import azure_name
 from batchai.reconcile import routing
 from batchai.reconcile.context import Context, Key
 
-REFUSED = frozenset({400, 403, 422})
-"""Answers to a creation that the same object will get again: admission, quota, validation."""
-
 
 async def write_status(context: Context, resource: Resource, raw: Object, status: Model) -> bool:
     """Writes the status if it differs from what `raw` has; whether it did.
