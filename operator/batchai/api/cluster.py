@@ -216,6 +216,11 @@ class ClusterSpec(Model):
         description="StorageClass of the ReadWriteMany claim that a job's nodes share when no Azure file share does.",
     )
 
+    @property
+    def shared_volumes(self) -> MountVolumes | None:
+        """nodeSetup.mountVolumes: what every job of the cluster sees."""
+        return self.node_setup.mount_volumes if self.node_setup else None
+
 
 class NodeStateCounts(Model):
     """Nodes by state."""

@@ -233,10 +233,9 @@ def output(args: Namespace, session: Session, item: Object) -> Output:
         return _in_storage(args, session, location)
     path = output_path(job.spec, identity, directory_id)
     restricted = job.spec.pod_security == "restricted"
-    setup = cluster.node_setup if cluster else None
     servers = {
         *file_servers_behind(path, job.spec.mount_volumes, identity.mount_root),
-        *file_servers_behind(path, setup.mount_volumes if setup else None, MOUNT_ROOT),
+        *file_servers_behind(path, cluster.shared_volumes if cluster else None, MOUNT_ROOT),
     }
 
     def locate(*, lives: bool) -> VolumeLocation | None:
@@ -276,8 +275,7 @@ def _setup_output(args: Namespace, session: Session, cluster: Cluster, suffix: s
     if location is not None:
         return _in_storage(args, session, location)
     path = setup_task_path(cluster.spec, suffix)
-    setup = cluster.spec.node_setup
-    servers = file_servers_behind(path, setup.mount_volumes if setup else None, MOUNT_ROOT)
+    servers = file_servers_behind(path, cluster.spec.shared_volumes, MOUNT_ROOT)
     mounts = cluster_mounts(cluster.spec, _surroundings(args, session, servers))
     volume = volume_location(path, mounts, lives=False, restricted=False)
     if volume is None:

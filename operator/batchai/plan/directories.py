@@ -184,9 +184,8 @@ def output_location(
     Raises SpecError as `output_path` does.
     """
     path = output_path(spec, identity, directory_id)
-    setup = cluster.node_setup if cluster else None
     return _on_mount(path, f"{identity.mount_root}/", spec.mount_volumes) or _on_mount(
-        path, f"{MOUNT_ROOT}/", setup.mount_volumes if setup else None
+        path, f"{MOUNT_ROOT}/", cluster.shared_volumes if cluster else None
     )
 
 
@@ -208,7 +207,7 @@ def setup_task_location(spec: ClusterSpec, suffix: str) -> StorageLocation | Non
     Raises SpecError as `setup_task_path` does.
     """
     path = setup_task_path(spec, suffix)
-    return _on_mount(path, f"{MOUNT_ROOT}/", spec.node_setup.mount_volumes if spec.node_setup else None)
+    return _on_mount(path, f"{MOUNT_ROOT}/", spec.shared_volumes)
 
 
 def _on_mount(path: str, root: str, volumes: MountVolumes | None) -> StorageLocation | None:

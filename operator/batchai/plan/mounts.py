@@ -115,7 +115,7 @@ def job_mounts(volumes: MountVolumes | None, root: str, surroundings: Surroundin
 
 def cluster_mounts(spec: ClusterSpec, surroundings: Surroundings) -> tuple[Mount, ...]:
     """The mounts that every job of the cluster sees besides its own. Raises as `job_mounts` does."""
-    volumes = spec.node_setup.mount_volumes if spec.node_setup else None
+    volumes = spec.shared_volumes
     planner = _Planner(surroundings, MOUNT_ROOT, "spec.nodeSetup.mountVolumes", "cluster")
     return tuple(planner.plan(volumes)) if volumes else ()
 

@@ -17,7 +17,7 @@ def needed(spec: JobSpec, cluster: ClusterSpec) -> dict[str, tuple[str, ...]]:
 
     Not those that a driver makes of a Key Vault: they come with the pods (plan/vaults.py).
     """
-    shared = cluster.node_setup.mount_volumes if cluster.node_setup else None
+    shared = cluster.shared_volumes
     with_key = key_secret_names(shared) | key_secret_names(spec.mount_volumes)
     secrets: dict[str, tuple[str, ...]] = {
         name: (names.SECRET_ACCOUNT_NAME, names.SECRET_ACCOUNT_KEY if name in with_key else _KEY_OR_SAS)

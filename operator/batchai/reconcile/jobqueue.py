@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from batchai.api.cluster import Cluster
 from batchai.api.job import Job, JobStatus
-from batchai.api.mounts import MountVolumes
 from batchai.errors import DependencyNotReady, KubeApiError
 from batchai.kube.client import JOBS
 from batchai.plan import secrets
@@ -197,16 +196,12 @@ class JobQueue:
 def _needs(job: Job, cluster: Cluster) -> Iterator[_Need]:
     for secret, keys in secrets.needed(job.spec, cluster.spec).items():
         yield _Need("Secret", secret, f"create it with the keys {' and '.join(keys)}")
-    for claim in sorted(claim_names(_shared(cluster)) | claim_names(job.spec.mount_volumes)):
+    for claim in sorted(claim_names(cluster.spec.shared_volumes) | claim_names(job.spec.mount_volumes)):
         yield _Need("PersistentVolumeClaim", claim, "create it")
 
 
 def _ids_of_file_servers(job: Job, cluster: Cluster) -> list[str]:
-    return sorted(file_server_ids(_shared(cluster)) | file_server_ids(job.spec.mount_volumes))
-
-
-def _shared(cluster: Cluster) -> MountVolumes | None:
-    return cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None
+    return sorted(file_server_ids(cluster.spec.shared_volumes) | file_server_ids(job.spec.mount_volumes))
 
 
 def waiter(job: Job) -> Waiter | None:

@@ -105,7 +105,7 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
             "conditions": with_condition(
                 with_adjusted_options(
                     _current(status.conditions, cluster.metadata.generation),
-                    cluster.spec.node_setup.mount_volumes if cluster.spec.node_setup else None,
+                    cluster.spec.shared_volumes,
                     now,
                     cluster.metadata.generation,
                 ),
