@@ -117,13 +117,14 @@ class World:
     async def make_nodes(self, count: int) -> list[str]:
         """Nodes that KWOK plays, ready and with a GPU; their names."""
         wanted = [f"bench-{index:04}" for index in range(count)]
-        await self.each(self.api.create(NODES, _node(name)) for name in wanted)
+        await self.each(self.api.create(NODES, _node(name, index)) for index, name in enumerate(wanted))
 
         async def ready() -> bool:
             nodes, _ = await self.api.list(NODES, label_selector=MARK)
             return sum(map(_usable, nodes)) == count
 
-        await until(ready, f"{count} nodes are ready", 120, every=0.5)
+        # The node controller takes its taint from about ten nodes a second.
+        await until(ready, f"{count} nodes are ready", 300, every=0.5)
         return wanted
 
     async def make_namespace(self) -> None:
@@ -262,13 +263,15 @@ def resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _node(name: str) -> dict[str, Any]:
+def _node(name: str, index: int) -> dict[str, Any]:
     labels = {MARK: "true", names.INSTANCE_TYPE_LABEL: VM_SIZE}
+    cidr = f"10.{244 + index // 256}.{index % 256}.0/24"
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
-        "spec": {"taints": [{"key": MARK, "effect": "NoSchedule"}]},
+        # With addresses of its own, far from the real nodes': the controller that gives them out is as slow.
+        "spec": {"taints": [{"key": MARK, "effect": "NoSchedule"}], "podCIDR": cidr, "podCIDRs": [cidr]},
     }
 
 
