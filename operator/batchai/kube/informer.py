@@ -44,7 +44,10 @@ class Informer:
         return time.monotonic() - self._heard
 
     async def sync(self) -> str:
-        """Lists once; the version to go on from. Objects that are known but not listed are gone."""
+        """Lists once; the version to go on from. Objects that are known but not listed are gone.
+
+        But not those that are newer than the list: a worker has just created them.
+        """
         selection = self._selection
         items, version = await self._client.list(
             selection.resource,
@@ -55,7 +58,8 @@ class Informer:
         self._hear()
         listed = {item["metadata"]["uid"] for item in items}
         for known in self.store.items():
-            if known["metadata"]["uid"] not in listed:
+            metadata = known["metadata"]
+            if metadata["uid"] not in listed and int(metadata["resourceVersion"]) <= int(version):
                 self._removed(known)
         for item in items:
             self._changed(item)

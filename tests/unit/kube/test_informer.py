@@ -66,3 +66,12 @@ async def test_a_server_that_has_nothing_to_tell_is_not_silent(monkeypatch: pyte
     with pytest.raises(asyncio.CancelledError):
         await informer.run(await informer.sync())
     assert informer.silence == 200
+
+
+async def test_what_a_worker_created_while_a_list_was_made_stays_known() -> None:
+    store = Store()
+    informer = Informer(Lists([]), Selection(PODS), store, lambda *_: None)  # type: ignore[arg-type]
+    store.put(pod("new", "1", 101))
+    store.put(pod("old", "2", 99))
+    await informer.sync()
+    assert [item["metadata"]["name"] for item in store.items()] == ["new"]
