@@ -266,6 +266,20 @@ def test_killing_the_operator_changes_nothing(space: Space) -> None:
     assert {pod["metadata"]["uid"] for pod in space.pods("survivor")} == before
 
 
+def test_a_pod_of_somebody_else_that_has_the_name_is_told(space: Space) -> None:
+    # As the pod of a deleted job of the same name on a node that does not answer.
+    gates = [{"name": "batchai.dev/test"}]
+    pod = {"schedulingGates": gates, "containers": [{"name": "c", "image": "none"}]}
+    metadata = {"name": "taken-1-0", "namespace": space.namespace}
+    space.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+    job = space.run("taken", "true", succeeds=False)
+    [error] = job["status"]["executionInfo"]["errors"]
+    assert error["code"] == "NameTaken"
+    assert error["message"] == f"Pod {space.namespace}/taken-1-0 exists and belongs to somebody else"
+    assert "labels" not in space.cluster.get("pod", "taken-1-0", space.namespace)["metadata"]
+    space.cluster.kubectl("delete", "pod", "taken-1-0", "-n", space.namespace)
+
+
 def test_a_pod_that_is_deleted_runs_again(space: Space) -> None:
     command = "[ -e $AZ_BATCHAI_OUTPUT_MODEL/first ] && exit 0; touch $AZ_BATCHAI_OUTPUT_MODEL/first; sleep 600"
     space.submit("again", command)

@@ -116,6 +116,8 @@ def test_another_attempt_is_told(space: Space) -> None:
     assert [event["reason"] for event in found] == ["AttemptStarted", "Requeued", "AttemptStarted", "Failed"]
     assert found[1]["note"].startswith("Attempt 1 did not count: JobFailed: ")
     assert found[2]["note"].startswith("Attempt 2 started on ")
+    # The last attempt's pod stays, for its log.
+    assert [pod["metadata"]["name"] for pod in space.pods("again")] == ["again-2-0"]
 
 
 def test_a_clusters_nodes_are_told(space: Space) -> None:

@@ -174,6 +174,9 @@ class JobReconciler:
             await together(self._create_pod(job, pod) for index, pod in enumerate(planned) if index not in pods)
         except DependencyNotReady as missing:
             return life.blocked(job, Problem(missing.reason, missing.message, {}), now)
+        except ConflictError as conflict:
+            # Most often of a deleted job of the same name, on a node that does not answer.
+            return life.blocked(job, Problem("NameTaken", str(conflict), {}), now)
         except KubeApiError as error:
             if not error.refused:
                 raise
@@ -243,13 +246,12 @@ class JobReconciler:
     async def _apply(self, raw: Object, step: life.Step, pods: Mapping[int, Object]) -> float | None:
         """Writes the status first: a result is never lost by what follows."""
         await write_status(self._context, JOBS, raw, step.status)
-        if step.stop_pods:
-            if step.status.execution_state == "terminating":
-                await self._delete(pods.values())
-            else:
-                await self._remove(pods.values())
-        elif step.status.execution_state in TERMINAL_STATES:
+        if step.status.execution_state in TERMINAL_STATES:
             await self._finish(pods.values())
+        elif step.stop_pods and step.status.execution_state == "terminating":
+            await self._delete(pods.values())
+        elif step.stop_pods:
+            await self._remove(pods.values())
         if step.status.execution_state in TERMINAL_STATES:
             # Nothing may ever bring this job back.
             await self._volumes.sweep(names.LABEL_JOB, raw["metadata"]["namespace"], raw["metadata"]["name"], None)
