@@ -168,7 +168,7 @@ def _watch(args: Namespace, session: Session) -> NoReturn:
 
 def _result(args: Namespace, session: Session) -> str:
     result = args.run(args, session) if args.ids is None else _each(args, session)
-    if args.output == "text":
+    if args.output == "text" and not args.query:
         return str(args.text(result))
     return output.render(result, args.output, query=args.query, row=args.row, screen=session.screen)
 
@@ -182,8 +182,17 @@ def _print(session: Session, text: str) -> None:
 
 
 def _each(args: Namespace, session: Session) -> Any:
-    """The result of one id, or a list of the results of several."""
-    results = [args.run(one, session) for one in arguments.by_ids(args)]
+    """The result of one id, or a list of the results of several; exits with the first exit code that is not 0."""
+    results, code = [], 0
+    each = list(arguments.by_ids(args))  # all of them are read before anything is done
+    for one in each:
+        try:
+            results.append(args.run(one, session))
+        except SystemExit as end:
+            results.append(None)
+            code = code or int(end.code or 0)
+    if code:
+        raise SystemExit(code)
     return results[0] if len(results) == 1 else [result for result in results if result is not None] or None
 
 

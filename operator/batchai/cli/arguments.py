@@ -63,12 +63,24 @@ class Group:
         common = parser.add_argument_group("global arguments")
         formats, default = (("text", *FORMATS), "text") if text else (FORMATS, "json")
         common.add_argument("-o", "--output", choices=formats, default=default, help=f"output format ({default})")
-        common.add_argument("--query", metavar="JMESPATH", help="what to print of the result")
+        common.add_argument("--query", metavar="JMESPATH", type=_query, help="what to print of the result")
         common.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig ($KUBECONFIG, ~/.kube/config)")
         common.add_argument("--context", "--subscription", help="the kubeconfig's context (its current one)")
         common.add_argument("--verbose", action="store_true", help="log what is done, on stderr")
         common.add_argument("--debug", action="store_true", help="log everything, show tracebacks")
         return parser
+
+
+def _query(text: str) -> str:
+    """A type of arguments: JMESPath, refused before the command does anything."""
+    import jmespath  # noqa: PLC0415 - rarely needed
+
+    try:
+        jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"'{text}' is not JMESPath: {reason}") from error
+    return text
 
 
 @dataclass(frozen=True)
@@ -98,28 +110,40 @@ def groups(parser: Parser) -> dict[str, Parser]:
     }
 
 
+def given(text: str) -> str:
+    """A type of arguments: a name, which an empty variable of a script would leave out."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def resource_group(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """-g: the namespace."""
     parser.add_argument(
-        "-g", "--resource-group", metavar="GROUP", required=required, help="resource group (a namespace)"
+        "-g",
+        "--resource-group",
+        metavar="GROUP",
+        type=given,
+        required=required,
+        help="resource group (a namespace)",
     )
 
 
 def workspace(parser: argparse.ArgumentParser) -> None:
     """-g and -w: where a workspace's children live."""
     resource_group(parser)
-    parser.add_argument("-w", "--workspace", metavar="NAME", required=True, help="workspace")
+    parser.add_argument("-w", "--workspace", metavar="NAME", type=given, required=True, help="workspace")
 
 
 def experiment(parser: argparse.ArgumentParser) -> None:
     """-g, -w and -e: where jobs live."""
     workspace(parser)
-    parser.add_argument("-e", "--experiment", metavar="NAME", required=True, help="experiment")
+    parser.add_argument("-e", "--experiment", metavar="NAME", type=given, required=True, help="experiment")
 
 
 def own_name(parser: argparse.ArgumentParser, what: str, *aliases: str) -> None:
     """-n: the name of the resource itself."""
-    parser.add_argument("-n", "--name", *aliases, dest="name", required=True, help=f"name of the {what}")
+    parser.add_argument("-n", "--name", *aliases, dest="name", type=given, required=True, help=f"name of the {what}")
 
 
 def ids(parser: argparse.ArgumentParser, *collections: str) -> None:
@@ -162,6 +186,17 @@ def count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"'{text}' is no number")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A type of arguments: a pause."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
+    return value
 
 
 def administrator(parser: argparse.ArgumentParser) -> None:

@@ -66,6 +66,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
     properties = configfile.read(source) if source else {}
     unknown = list(configfile.unknown_fields(ClusterSpec, properties, "properties"))
     warnings = [f"{source}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []
+    configfile.check_shape(ClusterSpec, properties, f"{source}: properties")
     administrator, said = ssh.administrator(properties.get("userAccountSettings", {}), options, current_user)
     settings = {
         "vmSize": options["vm_size"],

@@ -86,6 +86,27 @@ def unknown_fields(model: type[BaseModel], data: Any, path: str) -> Iterator[str
             yield from unknown_fields(inner, item, f"{path}.{name}[{index}]")
 
 
+def check_shape(model: type[BaseModel], data: Any, path: str) -> None:
+    """Raises UsageProblem for the first entry that is no object, or no list, where the model has one.
+
+    What completes a file goes by these; the values are checked when it is complete.
+    """
+    if not isinstance(data, dict):
+        raise UsageProblem(f"{path}: is no object.")
+    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    for name, value in data.items():
+        inner = _model_in(fields.get(name))
+        if inner is None:
+            continue
+        if not _is_list(fields[name]):
+            check_shape(inner, value, f"{path}.{name}")
+            continue
+        if not isinstance(value, list):
+            raise UsageProblem(f"{path}.{name}: is no list.")
+        for index, item in enumerate(value):
+            check_shape(inner, item, f"{path}.{name}[{index}]")
+
+
 def check(model: type[BaseModel], spec: Properties, source: str) -> None:
     """Raises UsageProblem with the first field that the model refuses; `source` is the file's name."""
     try:
@@ -120,6 +141,13 @@ def _without_nulls(value: Any) -> Any:
             return [_without_nulls(item) for item in value if item is not None]
         case _:
             return value
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether the values are lists: `list[Model]`, `list[Model] | None`."""
+    if hasattr(annotation, "__metadata__") or get_origin(annotation) in (Union, UnionType):
+        return any(map(_is_list, get_args(annotation)))
+    return get_origin(annotation) is list
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

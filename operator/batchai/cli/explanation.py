@@ -31,6 +31,7 @@ ADVICE = {
     "JobTerminated": "It was stopped on purpose: submit it again to run it.",
     "KeyVaultError": "May the installation's identity read the vault, and is the secret's URL right? docs/key-vault.md",
     "MaxWallClockTimeExceeded": "Give it more time in constraints.maxWallClockTime (7 days at most), or more nodes.",
+    "NameTaken": "Wait until that pod is gone (kubectl get pods), or submit the job under another name.",
     "NodeDeallocated": "The cluster was made smaller: batchai cluster resize -n {cluster} -t {nodes}",
     "NodeLost": "Check the node: kubectl describe node {node}. More attempts: retryPolicy.limit.",
     "NodePreempted": "Nodes that may be taken away need a job that goes on from checkpoints"
@@ -87,7 +88,8 @@ def explanation(
     moments = [*_of_job(job), *(moment for pod in pods for moment in _of_pod(pod)), *_of_events(events)]
     story = sorted(dict.fromkeys(moments), key=lambda moment: moment.time)
     code, summary = _standing(job, azure_name(item), now)
-    return Explanation(summary, list(_details(job, cluster)), story, list(_advice(job, azure_name(item), code)))
+    advice = list(_advice(job, azure_name(item), cluster, code))
+    return Explanation(summary, list(_details(job, cluster)), story, advice)
 
 
 def _standing(job: Job, name: str, now: datetime) -> tuple[str, str]:
@@ -187,12 +189,12 @@ def _details(job: Job, cluster: Object | None) -> Iterator[str]:
         yield f"{detail.name}: {detail.value}"
 
 
-def _advice(job: Job, name: str, code: str) -> Iterator[str]:
+def _advice(job: Job, name: str, cluster: Object | None, code: str) -> Iterator[str]:
     if code == "OperatorSilent":
         yield "Is it running? kubectl get pods -n batchai-system"
         return
     if code in ADVICE:
-        yield ADVICE[code].format_map(_known(job))
+        yield ADVICE[code].format_map(_known(job, cluster))
     info = job.status.execution_info
     if info and info.exit_code in _EXITS:
         yield _EXITS[info.exit_code]
@@ -200,20 +202,28 @@ def _advice(job: Job, name: str, code: str) -> Iterator[str]:
         yield f"The files of the job: batchai job file list -j {name}; its logs: batchai job stream -n {name}"
 
 
-def _known(job: Job) -> Mapping[str, str]:
+def _known(job: Job, cluster: Object | None) -> Mapping[str, str]:
     """What advice may name."""
-    nodes = job.status.nodes or [node for attempt in (job.status.attempts or [])[-1:] for node in attempt.nodes]
-    node = nodes[0] if nodes else "…"
+    node = next(_suspects(job), "…")
     volumes = job.spec.mount_volumes
     secrets = secret_names(volumes)
     return {
-        "cluster": job.spec.cluster,
+        "cluster": azure_name(cluster) if cluster else job.spec.cluster,
         "experiment": job.spec.experiment,
         "node": node,
         "nodes": str(job.spec.node_count),
         "preparation": "stderr-job_prep.txt" if job.spec.node_count == 1 else f"stderr-job_prep-{node}.txt",
         "secrets": "', '".join(secrets),
     }
+
+
+def _suspects(job: Job) -> Iterator[str]:
+    """The nodes that a problem may be about: the one that the error names, those found faulty, all of the attempt."""
+    error = _error(job)
+    yield from (detail.value for detail in (error.details or []) if detail.name == "Node") if error else ()
+    last = (job.status.attempts or [])[-1:]
+    yield from (node for attempt in last for node in attempt.faulty_nodes or [])
+    yield from job.status.nodes or [node for attempt in last for node in attempt.nodes]
 
 
 def _counted(nodes: int) -> str:

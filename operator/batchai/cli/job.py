@@ -32,7 +32,7 @@ def register(commands: Group) -> Group:
     arguments.no_wait(parser)
     parser = jobs.command("wait", "Wait for a job's end and exit with its exit code.", wait)
     _name(parser, by_id=True)
-    parser.add_argument("--interval", metavar="SECONDS", type=float, default=15, help="between looks (15)")
+    parser.add_argument("--interval", metavar="SECONDS", type=arguments.seconds, default=15, help="between looks (15)")
     return jobs
 
 
@@ -135,7 +135,7 @@ def wait(args: Namespace, session: Session) -> None:
     """Tells of a job's states until its end, then exits: 0, the job's exit code, or -1 if it has none."""
     path = job_path(args, args.name)
     item = lookup.find(session, JOB, path)
-    name = item["metadata"]["name"]
+    name, uid = item["metadata"]["name"], item["metadata"]["uid"]
     session.say(f"Job submitted at {item['metadata']['creationTimestamp']}")
     started, state = "", ""
     while True:
@@ -150,7 +150,7 @@ def wait(args: Namespace, session: Session) -> None:
             break
         session.pause(args.interval, f"The job is {state}{reason(item)}")
         found = session.patiently(lambda: session.find_named(JOB.resource, path.namespace, name))
-        if found is None:
+        if found is None or found["metadata"]["uid"] != uid:
             raise NotFound(f"job '{path.name}' was deleted while it was waited for.")
         item = found
     if state == "succeeded":

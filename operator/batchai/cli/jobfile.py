@@ -88,9 +88,8 @@ def complete(properties: Properties, path: str, options: Mapping[str, Any], give
     cluster = properties.pop("cluster", None)
     unknown = list(configfile.unknown_fields(JobSpec, properties, "properties"))
     warnings = [f"{path}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []
+    configfile.check_shape(JobSpec, properties, f"{path}: properties")
     volumes = properties.get("mountVolumes", {})
-    if not isinstance(volumes, dict):
-        raise UsageProblem(f"{path}: properties.mountVolumes: is no object.")
     combined = mounts.combine(volumes, options, given, f"{path}: properties.mountVolumes")
     if combined:
         properties["mountVolumes"] = combined

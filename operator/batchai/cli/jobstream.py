@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from queue import Empty, Queue
 
 from batchai import toolkits
+from batchai.api import names
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.cli import arguments, lookup
 from batchai.cli.arguments import Group
@@ -14,7 +15,8 @@ from batchai.cli.logs import End, Line, Reader
 from batchai.cli.lookup import JOB
 from batchai.cli.node import index_of, pods_of
 from batchai.cli.session import Session
-from batchai.errors import SpecError
+from batchai.cli.shapes import label
+from batchai.errors import BatchAIError, SpecError
 from batchai.toolkits import Allocation
 
 POLL_SECONDS = 1.0
@@ -35,7 +37,9 @@ def stream(args: Namespace, session: Session) -> None:
     name, uid = item["metadata"]["name"], item["metadata"]["uid"]
     lines: Queue[Line | End] = Queue(maxsize=10_000)
     followed: dict[str, str] = {}
+    attempts: dict[str, str] = {}
     reading: set[str] = set()
+    broken: list[tuple[str, BatchAIError]] = []
     said = ""
     while True:
         found = session.patiently(lambda: session.find_named(JOB.resource, args.resource_group, name))
@@ -43,10 +47,16 @@ def stream(args: Namespace, session: Session) -> None:
             session.say(f"Job '{args.name}' was deleted.")
             return
         state = execution_state(found)
+        for pod_name, error in broken:
+            if attempts[pod_name] == str(found.get("status", {}).get("attempt")):
+                raise error
+            # Its node may be lost; the job goes on elsewhere.
+            session.say(f"The log of pod {pod_name} was not read to its end: {error}")
         for pod in session.patiently(lambda found=found: pods_of(session, found)):  # type: ignore[misc]
             pod_name = pod["metadata"]["name"]
             if pod_name not in followed and _has_log(pod):
                 followed[pod_name] = _prefix(found, index_of(pod), colour=session.screen.colour)
+                attempts[pod_name] = label(pod, names.LABEL_ATTEMPT)
                 reading.add(pod_name)
                 Reader(session.kube, args.resource_group, pod_name, lines).start()
         told = f"The job is {state}{reason(found)}."
@@ -55,16 +65,21 @@ def stream(args: Namespace, session: Session) -> None:
         said = told
         if session.progress and not reading:
             session.progress(told)
-        _print(session, lines, followed, reading)
-        if state in TERMINAL_STATES and not reading:
+        broken = []
+        for end in _print(session, lines, followed):
+            reading.discard(end.pod)
+            if end.error is not None:
+                broken.append((end.pod, end.error))
+        if state in TERMINAL_STATES and not reading and not broken:
             break
     session.say(f"Job state: {state}")
     for line in failures(found):
         session.say(line)
 
 
-def _print(session: Session, lines: "Queue[Line | End]", prefixes: Mapping[str, str], reading: set[str]) -> None:
-    """Prints what came, for a moment; takes those whose log has ended out of `reading`."""
+def _print(session: Session, lines: "Queue[Line | End]", prefixes: Mapping[str, str]) -> list[End]:
+    """Prints what came, for a moment; the ends of logs that came meanwhile."""
+    ends = []
     deadline = session.clock() + POLL_SECONDS
     while (rest := deadline - session.clock()) > 0:
         try:
@@ -75,12 +90,11 @@ def _print(session: Session, lines: "Queue[Line | End]", prefixes: Mapping[str, 
             if session.progress:
                 session.progress("")
             session.out.write(prefixes[line.pod].encode() + line.text + b"\n")
-        elif line.error is not None:
-            raise line.error
         else:
-            reading.discard(line.pod)
+            ends.append(line)
         if lines.empty():
             session.out.flush()
+    return ends
 
 
 def _has_log(pod: Object) -> bool:

@@ -73,8 +73,8 @@ class Kube(Protocol):
         """Changes an object by a merge patch."""
         ...
 
-    def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
-        """Asks for an object's deletion; it may live on for its finalizers."""
+    def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None) -> None:
+        """Asks for an object's deletion, only if it has this uid; it may live on for its finalizers."""
         ...
 
     def execute(
@@ -105,12 +105,13 @@ class HttpKube:
     def connect(cls, kubeconfig: str | None, context: str | None) -> Self:
         """Reads the kubeconfig ($KUBECONFIG, ~/.kube/config); nothing is asked of the API yet."""
         # The library takes long to import; --help and bad arguments need not wait for it.
+        import yaml  # noqa: PLC0415
         from kubernetes import config  # noqa: PLC0415
 
         try:
             connect: Any = config.new_client_from_config  # without types in the library
             return cls(connect(config_file=kubeconfig, context=context))
-        except (config.ConfigException, OSError) as error:
+        except (config.ConfigException, yaml.YAMLError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             raise Problem(
                 f"no cluster to speak to: {reason.rstrip('.')}.",
@@ -144,9 +145,10 @@ class HttpKube:
             "PATCH", resource.path(namespace, name), body=body, content_type="application/merge-patch+json"
         )
 
-    def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
+    def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None) -> None:
         """DELETE; what belongs to the object is collected in the background, as kubectl does."""
-        self._request("DELETE", resource.path(namespace, name), {"propagationPolicy": "Background"})
+        body = {"preconditions": {"uid": uid}} if uid else None
+        self._request("DELETE", resource.path(namespace, name), {"propagationPolicy": "Background"}, body)
 
     def execute(
         self, namespace: str, pod: str, container: str, command: Sequence[str], out: BinaryIO, err: BinaryIO
@@ -181,7 +183,11 @@ class HttpKube:
     ) -> Object:
         with self._reachable():
             text = self._answer(method, path, query, body, content_type).read()
-        answer: Object = json.loads(text)
+        try:
+            answer: Object = json.loads(text)
+        except ValueError as error:
+            host = self._client.configuration.host
+            raise KubeApiError(0, "NoKubernetes", f"what answers at {host} is no Kubernetes API") from error
         return answer
 
     def _answer(

@@ -3,6 +3,7 @@
 It knows nothing of terminals: `Reader`s put lines into a queue, and somebody takes them out.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from batchai.plan.node_pod import JOB_CONTAINER
 
 OUTAGE_SECONDS = 60
 """How long the API may be out of reach before a reader gives up."""
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @dataclass(frozen=True)
@@ -43,37 +45,41 @@ class Reader:
     pod: str
     lines: "Queue[Line | End]"
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     _last: bytes = b""
     _at_last: int = 0
     """How many lines of the time `_last` there were."""
+    _remark: bytes = b""
+    """The last line that had no time."""
 
     def start(self) -> None:
         """Starts the thread, which ends with an `End`."""
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
+        problem: BatchAIError | None = BatchAIError(f"the log of pod {self.pod} could not be read")
         try:
             self.read()
+            problem = None
         except BatchAIError as error:
-            self.lines.put(End(self.pod, error))
-        else:
-            self.lines.put(End(self.pod))
+            problem = error
+        finally:
+            self.lines.put(End(self.pod, problem))
 
     def read(self) -> None:
         """Reads until the container has ended. Its state is asked for before each reading, so the last one is whole."""
-        tries = 0
+        answered = self.clock()
         while True:
             try:
                 ended = self._has_ended()
                 self._read_once()
                 if ended:
                     return
-                tries = 0
+                answered = self.clock()
             except KubeApiError as error:
                 if error.not_found:
                     return  # the pod is gone, and its log with it
-                tries += 1
-                if error.status in (401, 403) or tries >= OUTAGE_SECONDS:
+                if error.status in (401, 403) or self.clock() - answered >= OUTAGE_SECONDS:
                     raise
             self.sleep(1)
 
@@ -87,6 +93,12 @@ class Reader:
         since = f"{before[:19].decode()}Z" if before else None
         for line in self.kube.log(self.namespace, self.pod, JOB_CONTAINER, since):
             stamp, _, text = line.partition(b" ")
+            if not _STAMP.fullmatch(stamp):
+                # The kubelet's own words about the log, which each reading may bring again.
+                if line != self._remark:
+                    self._remark = line
+                    self.lines.put(Line(self.pod, line))
+                continue
             moment = _sortable(stamp)
             if moment < before:
                 continue

@@ -12,7 +12,7 @@ from batchai.api import names
 from batchai.cli import kube
 from batchai.cli.kube import Object, Resource
 from batchai.cli.problems import NotFound, Problem, UsageProblem
-from batchai.cli.session import CREATE_SECONDS, DELETE_SECONDS, Session
+from batchai.cli.session import CREATE_SECONDS, DELETE_SECONDS, Session, api_outage
 from batchai.cli.shapes import label
 from batchai.errors import KubeApiError
 from batchai.plan.naming import azure_name, resource_name, unique_resource_name
@@ -65,7 +65,7 @@ class Path:
 
 def find(session: Session, kind: Kind, path: Path) -> Object:
     """The resource at `path`. Raises NotFound with what is missing: namespace, parent or resource."""
-    found = _labelled(session, kind, path)
+    found = _labelled(session, kind, path) if path.name else []
     if found:
         return found[0]
     _check_parents(session, path)
@@ -164,16 +164,18 @@ def create(session: Session, kind: Kind, path: Path, body: Object, secrets: Sequ
 
     Raises Problem if one of its name exists, NotFound if its namespace does not.
     """
-    made = [secret["metadata"]["name"] for secret in secrets]
-    for secret in secrets:
-        _put_secret(session, secret)
+    made = [_put_secret(session, secret)["metadata"] for secret in secrets]
     try:
         created = session.kube.create(kind.resource, path.namespace, body)
     except KubeApiError as error:
-        for name in made:
-            session.kube.delete(kube.SECRETS, path.namespace, name)
+        if api_outage(error):
+            raise  # the resource may be there, and needs them
+        for secret in made:
+            session.kube.delete(kube.SECRETS, path.namespace, secret["name"], secret["uid"])
         if error.already_exists:
-            raise already_exists(kind, path) from error
+            if _labelled(session, kind, path):
+                raise already_exists(kind, path) from error
+            raise _just_taken(kind.title, body["metadata"]["name"]) from error
         if error.not_found:
             check_group(session, path.namespace)
         raise
@@ -183,12 +185,17 @@ def create(session: Session, kind: Kind, path: Path, body: Object, secrets: Sequ
         "name": created["metadata"]["name"],
         "uid": created["metadata"]["uid"],
     }
-    for name in made:
-        session.kube.patch(kube.SECRETS, path.namespace, name, {"metadata": {"ownerReferences": [owner]}})
+    for secret in made:
+        session.kube.patch(kube.SECRETS, path.namespace, secret["name"], {"metadata": {"ownerReferences": [owner]}})
     return created
 
 
-def _put_secret(session: Session, secret: Object) -> None:
+def _just_taken(title: str, name: str) -> Problem:
+    """What is answered to the slower of two that made resources of one Kubernetes name at the same time."""
+    return Problem(f"another {title} took the Kubernetes name '{name}' at the same time.", "Give the command again.")
+
+
+def _put_secret(session: Session, secret: Object) -> Object:
     """Creates a Secret in the place of one that an earlier resource of the same name left behind."""
     namespace, name = secret["metadata"]["namespace"], secret["metadata"]["name"]
     stale = session.find_named(kube.SECRETS, namespace, name)
@@ -198,8 +205,13 @@ def _put_secret(session: Session, secret: Object) -> None:
                 f"Secret '{name}' in '{namespace}' is in the way.",
                 f"Choose another name, or delete it: kubectl delete secret -n {namespace} {name}",
             )
-        session.kube.delete(kube.SECRETS, namespace, name)
-    session.kube.create(kube.SECRETS, namespace, secret)
+        if stale["metadata"].get("ownerReferences"):
+            raise Problem(
+                f"Secret '{name}' in '{namespace}' belongs to another resource.",
+                "Give the command again when that is gone, or choose another name.",
+            )
+        session.kube.delete(kube.SECRETS, namespace, name, stale["metadata"]["uid"])
+    return session.kube.create(kube.SECRETS, namespace, secret)
 
 
 def provisioned(session: Session, kind: Kind, created: Object) -> Object:
@@ -240,9 +252,9 @@ def delete(
     item = find(session, kind, path)
     name, uid = item["metadata"]["name"], item["metadata"]["uid"]
     try:
-        session.kube.delete(kind.resource, path.namespace, name)
+        session.kube.delete(kind.resource, path.namespace, name, uid)
     except KubeApiError as error:
-        if not error.not_found:
+        if not error.not_found and error.status != 409:  # 409: another one has the name already
             raise
     if not wait:
         return

@@ -69,7 +69,7 @@ class Session:
         """
         began = self.clock()
         pause = 0.1
-        while (answer := probe()) is None and self.clock() < began + seconds:
+        while (answer := self.patiently(probe)) is None and self.clock() < began + seconds:
             self._show(waiting, began)
             self.sleep(pause)
             pause = min(pause * 1.5, 1.0)

@@ -90,9 +90,11 @@ class FakeKube(Kube):
         self.after(self, item)
         return deepcopy(item)
 
-    def delete(self, resource: Resource, namespace: str | None, name: str) -> None:
+    def delete(self, resource: Resource, namespace: str | None, name: str, uid: str | None = None) -> None:
         self._allow(resource)
-        self._find(resource, namespace, name)
+        found = self._find(resource, namespace, name)["metadata"]["uid"]
+        if uid not in (None, found):
+            raise KubeApiError(409, "Conflict", f"the UID in the precondition ({uid}) is not {found}")
         del self.objects[resource.plural, namespace or "", name]
 
     def execute(

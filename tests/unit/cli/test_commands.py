@@ -104,11 +104,40 @@ def test_says_which_part_of_the_path_is_missing(terminal: Terminal) -> None:
     assert terminal.run("job list -g ns -w w -e e") == []
 
 
-@pytest.mark.parametrize("name", ["a,b", "x/y", "", "ä", "a=b"])
+@pytest.mark.parametrize("name", ["a,b", "x/y", "ä", "a=b"])
 def test_names_that_nothing_can_have_are_not_found(terminal: Terminal, name: str) -> None:
     terminal.run("workspace create -g ns -n w")
     with pytest.raises(NotFound):
         terminal.run("experiment show -g ns -w w", f"--name={name}")
+
+
+@pytest.mark.parametrize("option", ["-g", "-w", "-n"])
+def test_an_empty_name_is_refused_and_nothing_is_deleted(
+    terminal: Terminal, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.run("workspace create -g ns -n w")
+    terminal.run("experiment create -g ns -w w -n e")
+    before = set(terminal.kube.objects)
+    with pytest.raises(SystemExit, match="2"):
+        terminal.run("experiment delete -g ns -w w -n e -y", option, "")
+    assert f"argument {option}" in capsys.readouterr().err
+    assert set(terminal.kube.objects) == before
+
+
+def test_a_query_is_refused_before_anything_is_done(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(terminal.kube.objects)
+    with pytest.raises(SystemExit, match="2"):
+        terminal.run("workspace create -g ns -n w --query", "[name")
+    assert "'[name' is not JMESPath" in capsys.readouterr().err
+    assert set(terminal.kube.objects) == before
+
+
+def test_one_bad_id_of_several_has_no_effect(terminal: Terminal) -> None:
+    terminal.run("workspace create -g ns -n w")
+    good = terminal.run("experiment create -g ns -w w -n e")["id"]
+    with pytest.raises(UsageProblem, match="'nonsense' is no id"):
+        terminal.run(f"experiment delete -y --ids {good} nonsense")
+    assert [item["name"] for item in terminal.run("experiment list -g ns -w w")] == ["e"]
 
 
 def test_who_may_not_read_namespaces_gets_zeros(terminal: Terminal) -> None:

@@ -220,6 +220,31 @@ def test_the_command_takes_what_belongs_to_the_job() -> None:
     assert story["story"][0]["time"] == "2026-01-02T03:00:00+00:00"
 
 
+def test_a_query_picks_from_the_explanation() -> None:
+    terminal = Terminal()
+    terminal.kube.put(JOBS, job(waiting("BehindOthers", "1 earlier", 2)))
+    found = terminal.run("job explain -n j_1 -g ns -w w -e e --query summary")
+    assert found == "Job 'j_1' is queued (place 2 in the queue): 1 earlier."
+
+
+def test_advice_names_the_node_that_the_error_names() -> None:
+    assert "kubectl describe node b." in explained(job(failed("GpuUnhealthy", Node="b"))).advice[0]
+    faulty = failed("GpuUnhealthy")
+    faulty["attempts"][0]["faultyNodes"] = ["b"]
+    assert "kubectl describe node b." in explained(job(faulty)).advice[0]
+    prepared = explained(job(failed("JobPreparationFailed", Node="b"))).advice[0]
+    assert prepared.endswith("stderr-job_prep-b.txt")
+
+
+def test_advice_names_the_cluster_as_the_command_line_does() -> None:
+    cluster = {
+        "metadata": {"name": "my-gpu", "labels": {"batchai.dev/name": "My_GPU"}},
+        "spec": {"workspace": "w", "vmSize": "s"},
+    }
+    found = explanation(job(waiting("ClusterTooSmall", "m")), cluster, [], [], NOW)
+    assert "-n My_GPU " in found.advice[0]
+
+
 @pytest.mark.parametrize("code", sorted(ADVICE))
 def test_advice_names_only_what_is_known(code: str) -> None:
     for item in (job(waiting(code, "m")), job(failed(code)), job(waiting(code, "m"), mountVolumes=None)):

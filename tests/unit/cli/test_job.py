@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
 
-from batchai.cli.kube import CLUSTERS, JOBS, SECRETS
+from batchai.cli.kube import CLUSTERS, JOBS, SECRETS, Resource
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.errors import KubeApiError
 
@@ -260,6 +260,89 @@ def test_a_secret_that_an_earlier_job_left_is_replaced(terminal: Terminal, tmp_p
         terminal.run(CREATE.replace(str(QUICKSTART), str(path)).replace("cntk_python_1", "other"))
 
 
+def with_secret(tmp_path: Path) -> str:
+    """The command for a job with a Secret of its own."""
+    content = json.loads(QUICKSTART.read_text())
+    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "hush"}]
+    path = tmp_path / "secret.json"
+    path.write_text(json.dumps(content))
+    return CREATE.replace(str(QUICKSTART), str(path))
+
+
+def test_a_job_whose_creation_was_not_answered_keeps_its_secret(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = terminal.kube.create
+
+    def lose(resource: Resource, namespace: str | None, body: Any) -> Any:
+        made = create(resource, namespace, body)
+        if resource == JOBS:
+            raise KubeApiError(0, "Unreachable", "gone")
+        return made
+
+    monkeypatch.setattr(terminal.kube, "create", lose)
+    with pytest.raises(KubeApiError, match="gone"):
+        terminal.run(with_secret(tmp_path))
+    assert terminal.kube.one(SECRETS, "cntk-python-1-secrets")["stringData"] == {"TOKEN": "hush"}
+
+
+def test_a_job_of_another_experiment_that_was_quicker_keeps_its_secret(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.run("experiment create -g ns -w quickstart -n other")
+    monkeypatch.setattr("batchai.cli.lookup.free_name", lambda *_: "cntk-python-1")
+    terminal.run(with_secret(tmp_path))
+    with pytest.raises(Problem, match="Secret 'cntk-python-1-secrets' in 'ns' belongs to another resource"):
+        terminal.run(with_secret(tmp_path).replace("-e quickstart", "-e other"))
+    del terminal.kube.objects["secrets", "ns", "cntk-python-1-secrets"]
+    with pytest.raises(Problem, match="another job took the Kubernetes name 'cntk-python-1' at the same time"):
+        terminal.run(with_secret(tmp_path).replace("-e quickstart", "-e other"))
+    assert ("secrets", "ns", "cntk-python-1-secrets") not in terminal.kube.objects
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("environmentVariables", {"A": "1"}, r"properties\.environmentVariables: is no list"),
+        ("environmentVariables", ["A=1"], r"properties\.environmentVariables\[0\]: is no object"),
+        ("mountVolumes", [], r"properties\.mountVolumes: is no object"),
+        (
+            "mountVolumes",
+            {"azureFileShares": [{"azureFileUrl": "https://acc.file.core.windows.net/s", "credentials": "abc"}]},
+            r"properties\.mountVolumes\.azureFileShares\[0\]\.credentials: is no object",
+        ),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(
+    terminal: Terminal, tmp_path: Path, field: str, value: Any, sentence: str
+) -> None:
+    content = json.loads(QUICKSTART.read_text())
+    content["properties"][field] = value
+    path = tmp_path / "shape.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageProblem, match=sentence):
+        terminal.run(CREATE.replace(str(QUICKSTART), str(path)), "--env", "B=2")
+
+
+@pytest.mark.parametrize(
+    ("properties", "sentence"),
+    [
+        ({"nodeSetup": []}, r"properties\.nodeSetup: is no object"),
+        ({"nodeSetup": {"mountVolumes": []}}, r"properties\.nodeSetup\.mountVolumes: is no object"),
+        ({"nodeSetup": {"setupTask": "ls"}}, r"properties\.nodeSetup\.setupTask: is no object"),
+        ({"userAccountSettings": "me"}, r"properties\.userAccountSettings: is no object"),
+    ],
+)
+def test_a_clusters_file_of_another_shape_is_refused(
+    terminal: Terminal, tmp_path: Path, properties: dict[str, Any], sentence: str
+) -> None:
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps({"properties": properties}))
+    command = "cluster create -n nc7 -g ns -w quickstart -s Standard_NC6 -t 1 --setup-task ls --setup-task-output /x"
+    with pytest.raises(UsageProblem, match=sentence):
+        terminal.run(f"{command} -f {path}")
+
+
 def test_a_bad_file_has_no_effect(terminal: Terminal, tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(QUICKSTART.read_text().replace('"nodeCount": 1', '"nodeCount": 0'))
@@ -371,6 +454,54 @@ def test_wait_for_a_job_that_is_deleted(terminal: Terminal) -> None:
     terminal.sleeping = lambda: terminal.kube.objects.pop(("jobs", "ns", "cntk-python-1"))
     with pytest.raises(NotFound, match="was deleted while"):
         terminal.run(f"job wait -n cntk_python_1 {PLACE}")
+
+
+def test_wait_does_not_follow_another_job_of_the_name(terminal: Terminal) -> None:
+    terminal.run(CREATE)
+
+    def replace() -> None:
+        made = terminal.kube.one(JOBS, "cntk-python-1")
+        made["metadata"]["uid"] = "another"
+        made["status"] = {"executionState": "succeeded"}
+
+    terminal.sleeping = replace
+    with pytest.raises(NotFound, match="was deleted while"):
+        terminal.run(f"job wait -n cntk_python_1 {PLACE}")
+
+
+def test_wait_for_several_jobs_exits_with_the_first_failure(terminal: Terminal) -> None:
+    ids = [terminal.run(CREATE.replace("cntk_python_1", name))["id"] for name in ("a", "b", "c")]
+    set_status(terminal, "a", executionState="succeeded")
+    set_status(terminal, "b", executionState="failed", executionInfo={"exitCode": 7})
+    set_status(terminal, "c", executionState="failed", executionInfo={"exitCode": 9})
+    with pytest.raises(SystemExit) as caught:
+        terminal.run(f"job wait --ids {' '.join(ids)}")
+    assert caught.value.code == 7
+    assert [line for line in terminal.said if line.startswith("Job state")] == [
+        "Job state: succeeded",
+        "Job state: failed",
+        "Job state: failed",
+    ]
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "soon"])
+def test_wait_needs_a_pause(terminal: Terminal, interval: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        terminal.run(f"job wait -n j {PLACE} --interval={interval}")
+
+
+def test_an_outage_does_not_end_a_wait_for_termination(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.run(CREATE)
+    find, fails = terminal.kube.get, iter([KubeApiError(503, "", "m"), None])
+
+    def get(*arguments: Any) -> Any:
+        if failure := next(fails, None):
+            raise failure
+        return find(*arguments)
+
+    monkeypatch.setattr(terminal.kube, "get", get)
+    terminal.sleeping = lambda: set_status(terminal, executionState="failed")
+    terminal.run(f"job terminate -n cntk_python_1 {PLACE} -y")
 
 
 def test_cluster_of_a_file_under_options(terminal: Terminal, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`job stream`: the logs of all nodes, whole and once."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from queue import Queue
 from typing import Any
@@ -116,7 +117,8 @@ def read(log: list[bytes], cuts: Iterable[int], trimmed: bool = False) -> list[b
 
     kube.logs = answer
     lines: Queue[Line | End] = Queue()
-    Reader(kube, "ns", "j-1-1-0", lines, sleep=lambda _: None).read()
+    seconds = itertools.count(0, 0.9)
+    Reader(kube, "ns", "j-1-1-0", lines, sleep=lambda _: None, clock=lambda: next(seconds)).read()
     return [line.text for line in lines.queue if isinstance(line, Line)]
 
 
@@ -138,6 +140,31 @@ def test_broken_connections_neither_lose_nor_repeat_lines(gaps: list[int], cuts:
 def test_a_log_that_stays_out_of_reach_is_given_up() -> None:
     with pytest.raises(KubeApiError, match="gone"):
         read([], [0] * 100)
+
+
+def test_what_the_kubelet_says_into_a_log_is_shown_once_and_breaks_nothing() -> None:
+    remark = b"failed to create fsnotify watcher: too many open files"
+    lines = [b"2026-01-02T03:04:05.1Z one", remark, b"2026-01-02T03:04:06.1Z two"]
+    assert read(lines, [2, 3]) == [b"one", remark, b"two"]
+
+
+def test_the_log_of_a_former_attempt_that_is_out_of_reach_does_not_end_the_stream(terminal: Terminal) -> None:
+    terminal.kube.put(JOBS, job({"executionState": "running", "attempt": 1}, nodeCount=1))
+    terminal.kube.put(PODS, pod(0))
+
+    def logs(name: str, _since: str | None) -> Iterator[bytes]:
+        if name == "j-1-1-0":
+            terminal.kube.put(PODS, pod(0, attempt=2))
+            terminal.kube.put(JOBS, job({"executionState": "succeeded", "attempt": 2}, nodeCount=1))
+            raise KubeApiError(403, "Forbidden", "its node is lost")
+        yield b"2026-01-02T03:04:05.1Z hello"
+
+    terminal.kube.logs = logs
+    assert terminal.run_raw(STREAM) == b"hello\n"
+    assert terminal.said == [
+        "The log of pod j-1-1-0 was not read to its end: its node is lost (Forbidden 403)",
+        "Job state: succeeded",
+    ]
 
 
 def test_a_pod_that_is_gone_has_ended() -> None:

@@ -171,3 +171,26 @@ def test_an_unknown_context(tmp_path: Path) -> None:
     connect(tmp_path, 1)
     with pytest.raises(Problem, match=r"no cluster to speak to: .*other"):
         HttpKube.connect(str(tmp_path / "kubeconfig"), "other")
+
+
+def test_what_answers_without_being_kubernetes(kube: HttpKube, server: Server) -> None:
+    server.answers = [(200, b"<html>Sign in</html>")]
+    with pytest.raises(KubeApiError, match="is no Kubernetes API"):
+        kube.get(JOBS, "ns", "j")
+
+
+def test_a_deletion_may_be_of_one_object_only(kube: HttpKube, server: Server) -> None:
+    server.answers = [(200, {})]
+    kube.delete(JOBS, "ns", "j", "u")
+    assert server.asked[0][3] == {"preconditions": {"uid": "u"}}
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "clusters: [{name: k, cluster: {server: https://k, certificate-authority-data: x}}]"]
+)
+def test_a_bad_kubeconfig_is_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "kubeconfig"
+    context = "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\nusers: [{name: u, user: {}}]"
+    path.write_text(f"{text}\n{context}")
+    with pytest.raises(Problem, match="no cluster to speak to"):
+        HttpKube.connect(str(path), None)
