@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> int:
     good = True
     try:
         asyncio.run(run(arguments or list(ROWS), rows))
-    except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (BenchError, KeyboardInterrupt) as error:
+        print(f"error: {error or 'interrupted'}", file=sys.stderr)
         good = False
     report.write(rows, _RESULTS)
     text, within = report.table(rows)
