@@ -5,13 +5,15 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchai.reconcile.queue import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, WorkQueue
+from batchai.reconcile.queue import BACKGROUND_TURN, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, WorkQueue
 
 keys = st.sampled_from(["a", "b", "c"])
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(keys, st.sampled_from(["add", "after", "retry"]), st.integers(0, 3)), max_size=20))
+@given(
+    st.lists(st.tuples(keys, st.sampled_from(["add", "background", "after", "retry"]), st.integers(0, 3)), max_size=20)
+)
 def test_every_key_is_worked_on_alone_after_each_demand(demands: list[tuple[str, str, int]]) -> None:
     asyncio.run(_exercise(demands))
 
@@ -39,6 +41,8 @@ async def _exercise(demands: list[tuple[str, str, int]]) -> None:
         asked[key] = asked.get(key, 0) + 1
         if kind == "add":
             queue.add(key)
+        elif kind == "background":
+            queue.add(key, background=True)
         elif kind == "after":
             queue.add_after(key, 0.001)
         else:
@@ -52,6 +56,50 @@ async def _exercise(demands: list[tuple[str, str, int]]) -> None:
         assert not worker.done()
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _order(queue: WorkQueue[str]) -> list[str]:
+    """The keys in the order in which one worker gets them."""
+    found = []
+    while len(queue):
+        found.append(await queue.get())
+        queue.done(found[-1])
+    return found
+
+
+async def test_the_background_comes_last_but_comes() -> None:
+    queue: WorkQueue[str] = WorkQueue(lambda: 1.0)
+    for number in range(2):
+        queue.add(f"background {number}", background=True)
+    for number in range(BACKGROUND_TURN * 2):
+        queue.add(f"line {number}")
+    found = await _order(queue)
+    turns = [index + 1 for index, key in enumerate(found) if key.startswith("background")]
+    assert turns == [BACKGROUND_TURN, BACKGROUND_TURN * 2]
+    assert [key for key in found if key.startswith("line")] == [f"line {number}" for number in range(len(found) - 2)]
+
+
+async def test_a_key_of_the_background_that_somebody_waits_for_moves_up() -> None:
+    queue: WorkQueue[str] = WorkQueue(lambda: 1.0)
+    queue.add("a", background=True)
+    queue.add("b", background=True)
+    queue.add("c")
+    queue.add("b")
+    queue.add("c", background=True)
+    assert await _order(queue) == ["c", "b", "a"]
+
+
+async def test_what_became_dirty_while_it_was_worked_on_goes_where_it_was_asked_to() -> None:
+    queue: WorkQueue[str] = WorkQueue(lambda: 1.0)
+    for key in ("a", "b"):
+        queue.add(key)
+        assert await queue.get() == key
+        queue.add(key, background=True)
+    queue.add("b")
+    queue.add("c")
+    queue.done("a")
+    queue.done("b")
+    assert await _order(queue) == ["c", "b", "a"]
 
 
 class _Delays(WorkQueue[str]):

@@ -1,7 +1,8 @@
 """The work queue: a key is worked on by one worker at a time, and never forgotten.
 
 Three places: `dirty` keys need work, `processing` ones are being worked on (and go back to the line if they
-became dirty meanwhile), `later` ones wait for their time. It knows nothing about what the keys mean.
+became dirty meanwhile), `later` ones wait for their time. It knows nothing about what the keys mean, but that some can
+wait: these are the background, and get one turn of every few while there are others.
 """
 
 import asyncio
@@ -15,6 +16,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 30.0
+BACKGROUND_TURN = 8
+"""Of so many keys in a row one is of the background at least, if one is there."""
 
 
 class WorkQueue(Generic[K]):
@@ -23,6 +26,9 @@ class WorkQueue(Generic[K]):
     def __init__(self, jitter: Callable[[], float]) -> None:
         self._jitter = jitter
         self._line: deque[K] = deque()
+        self._background: dict[K, None] = {}
+        self._can_wait: set[K] = set()
+        self._turn = 0
         self._since: dict[K, float] = {}
         self._processing: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -40,14 +46,20 @@ class WorkQueue(Generic[K]):
         now = asyncio.get_running_loop().time()
         return max((now - since for since in self._since.values()), default=0.0)
 
-    def add(self, key: K) -> None:
-        """The key needs work; once, however often this is said."""
+    def add(self, key: K, *, background: bool = False) -> None:
+        """The key needs work; once, however often this is said. In the background only if nobody says otherwise."""
         if key in self._since:
+            if not background and key in self._can_wait:
+                self._can_wait.discard(key)
+                if key in self._background:
+                    del self._background[key]
+                    self._line.append(key)
             return
         self._since[key] = asyncio.get_running_loop().time()
+        if background:
+            self._can_wait.add(key)
         if key not in self._processing:
-            self._line.append(key)
-            self._changed.set()
+            self._stand(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """The key needs work in a while; the earliest time said counts."""
@@ -73,9 +85,10 @@ class WorkQueue(Generic[K]):
         """The next key; `done` must follow."""
         while True:
             wait = self._promote()
-            if self._line:
-                key = self._line.popleft()
+            if self._line or self._background:
+                key = self._next()
                 del self._since[key]
+                self._can_wait.discard(key)
                 self._processing.add(key)
                 return key
             self._changed.clear()
@@ -89,8 +102,22 @@ class WorkQueue(Generic[K]):
         """The worker is finished with the key; it goes back to the line if it became dirty meanwhile."""
         self._processing.discard(key)
         if key in self._since:
+            self._stand(key)
+
+    def _stand(self, key: K) -> None:
+        if key in self._can_wait:
+            self._background[key] = None
+        else:
             self._line.append(key)
-            self._changed.set()
+        self._changed.set()
+
+    def _next(self) -> K:
+        self._turn += 1
+        if self._background and (not self._line or self._turn % BACKGROUND_TURN == 0):
+            key = next(iter(self._background))
+            del self._background[key]
+            return key
+        return self._line.popleft()
 
     def _promote(self) -> float | None:
         """Moves keys whose time has come to the line; seconds until the next one's."""

@@ -28,6 +28,7 @@ from batchai.reconcile.news import News, Observer, Outcome
 from batchai.reconcile.queue import WorkQueue
 from batchai.reconcile.slim import slim_node, slim_pod, slim_volume
 from batchai.reconcile.storage import volume_index
+from batchai.schedule.ledger import ended
 from batchai.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -194,7 +195,9 @@ class Runtime:
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
         if after is None and before is not None:
             self._failures.pop(before["metadata"]["uid"], None)
-        self._add(routing.of_pod(before, after))
+        for key in routing.of_pod(before, after):
+            # Jobs that wait for pods come before those whose pods tell how far they are.
+            self.queue.add(key, background=key.kind == "Job" and _lives(before, after))
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:
         self._add(routing.of_node(before, after, self._objects))
@@ -212,6 +215,13 @@ class Runtime:
             return
         self._failures[involved["uid"]] = after.get("message", "")
         self._add(routing.of_pod(pod, pod))
+
+
+def _lives(before: Object | None, after: Object | None) -> bool:
+    """The pod was there and still is, and neither ends nor is being deleted."""
+    if before is None or after is None:
+        return False
+    return not ended(after) and "deletionTimestamp" not in after["metadata"]
 
 
 def _utc() -> datetime:
