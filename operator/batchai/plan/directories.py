@@ -110,6 +110,14 @@ def directory_path(prefix: str, identity: JobIdentity, *parts: str) -> str:
     return "/".join((root, identity.segment, *(part.strip("/") for part in parts if part.strip("/"))))
 
 
+def check_absolute(path: str, field: str) -> None:
+    """Raises SpecError for a directory that would lie wherever a process happens to be."""
+    if not path.startswith("/"):
+        raise SpecError(
+            field, "is no absolute path: begin it with '/' or, for a mount, with $AZ_BATCHAI_JOB_MOUNT_ROOT/"
+        )
+
+
 def stdouterr_path(spec: JobSpec, identity: JobIdentity) -> str:
     """$AZ_BATCHAI_STDOUTERR_DIR."""
     return directory_path(spec.std_out_err_path_prefix, identity, STDOUTERR)
@@ -123,6 +131,10 @@ def output_paths(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
     }
 
 
+def _mounts_read_only(server: FileServerReference) -> bool:
+    return "ro" in re.split(r"[,\s]+", server.mount_options or "")
+
+
 def shared_path(spec: JobSpec, identity: JobIdentity, attempt: int) -> str | None:
     """Where the nodes of a job share a directory, if an Azure file share or a file server of the job can hold it.
 
@@ -131,7 +143,7 @@ def shared_path(spec: JobSpec, identity: JobIdentity, attempt: int) -> str | Non
     nodes can do with one is not known here.
     """
     volumes = spec.mount_volumes
-    servers = (volumes.file_servers or []) if volumes else []
+    servers = [server for server in (volumes.file_servers or []) if not _mounts_read_only(server)] if volumes else []
     shared: list[AzureFileShare | FileServerReference] = [*_shares(volumes), *servers]
     roots = [f"{identity.mount_root}/{mount.relative_mount_path.strip('/')}" for mount in shared if not mount.read_only]
     if not roots:

@@ -14,7 +14,14 @@ from batchai.api.durations import parse_duration
 from batchai.api.job import Job, JobSpec
 from batchai.errors import SpecError
 from batchai.plan import secrets, vaults
-from batchai.plan.directories import MOUNT_ROOT, JobIdentity, output_paths, shared_path, stdouterr_path
+from batchai.plan.directories import (
+    MOUNT_ROOT,
+    JobIdentity,
+    check_absolute,
+    output_paths,
+    shared_path,
+    stdouterr_path,
+)
 from batchai.plan.environment import job_environment
 from batchai.plan.launch import launch_environment
 from batchai.plan.mounts import Mount, Surroundings, cluster_mounts, job_mounts
@@ -77,6 +84,8 @@ def default_images(
 
 def check(job: Job, identity: JobIdentity, vault_identity: VaultIdentity | None) -> None:
     """Raises SpecError for anything in the job that pods cannot be planned for, whatever nodes it gets."""
+    if job.spec.node_count > 1 and "." in job.metadata.name:
+        raise SpecError("metadata.name", "has a dot, but is part of the nodes' host names: use '-' in its place")
     toolkits.launch(job.spec, Allocation(hosts=(job.metadata.name,) * job.spec.node_count))
     _check_outputs(job.spec, identity, job_mounts(job.spec.mount_volumes, identity.mount_root, Surroundings()))
     secrets.check(job.spec)
@@ -89,6 +98,7 @@ def _check_outputs(spec: JobSpec, identity: JobIdentity, mounts: Sequence[Mount]
     for index, path in enumerate(output_paths(spec, identity).values()):
         written[f"spec.outputDirectories[{index}].pathPrefix"] = path
     for field, path in written.items():
+        check_absolute(path, field)
         for mount in mounts:
             if mount.read_only and path.startswith(f"{mount.path}/"):
                 raise SpecError(field, f"lies on {mount.title}, which is mounted read-only: choose another mount")
@@ -157,10 +167,10 @@ def job_pods(
                 images=images,
                 cluster_domain=cluster_domain,
                 environment={
-                    **variables,
-                    **launch.environment,
-                    "AZ_BATCH_NODE_ID": node,
                     **_home(job.spec, identity),
+                    **launch.environment,
+                    **variables,
+                    "AZ_BATCH_NODE_ID": node,
                     **launch_environment(
                         job.spec,
                         identity,

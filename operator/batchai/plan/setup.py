@@ -11,7 +11,8 @@ from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import Cluster, SetupTask
-from batchai.plan.directories import MOUNT_ROOT, expand
+from batchai.errors import SpecError
+from batchai.plan.directories import MOUNT_ROOT, check_absolute, expand
 from batchai.plan.launch import launcher_variables
 from batchai.plan.mounts import Mount
 from batchai.plan.naming import setup_name
@@ -55,10 +56,15 @@ def path_suffix(subscription: str, workspace: str, cluster: Cluster, name: str) 
 def setup_pod(
     cluster: Cluster, node: NodeView, fingerprint: str, *, suffix: str, images: SetupImages, mounts: Sequence[Mount]
 ) -> dict[str, Any]:
-    """The pod. mounts: those of the cluster."""
+    """The pod. mounts: those of the cluster. Raises SpecError for a task that cannot be planned."""
     setup = cluster.spec.node_setup
     task = setup.setup_task if setup else None
     directory = "/tmp" if task is None else f"{expand(task.std_out_err_path_prefix, _ROOTS).rstrip('/')}/{suffix}"  # noqa: S108
+    check_absolute(directory, "spec.nodeSetup.setupTask.stdOutErrPathPrefix")
+    for index, secret in enumerate((task.secrets if task else None) or []):
+        if secret.value_from is None:
+            field = f"spec.nodeSetup.setupTask.secrets[{index}]"
+            raise SpecError(field, "names no Secret: setup tasks read Secrets of Kubernetes only, in valueFrom")
     command = task.command_line if task else ":"
     process = Process(command, "setup task", f"stdout-{node.name}.txt", f"stderr-{node.name}.txt")
     environment = {

@@ -177,11 +177,11 @@ class NodeKeeper:
         used = replace(surroundings(context, metadata.namespace), owner=metadata.uid)
         try:
             mounts = cluster_mounts(cluster.spec, used)
+            pod = setup_pod(cluster, node, fingerprint, suffix=suffix, images=images, mounts=mounts)
         except SpecError as error:
             return NodeProblem(node.name, "InvalidCluster", f"cannot be set up: {error}")
         except DependencyNotReady as missing:
             return NodeProblem(node.name, missing.reason, missing.message)
-        pod = setup_pod(cluster, node, fingerprint, suffix=suffix, images=images, mounts=mounts)
         try:
             await self._volumes.make(mounts, VolumeOwner(metadata.namespace, names.LABEL_SETUP, owner(cluster)))
             await self._create(PODS, pod)

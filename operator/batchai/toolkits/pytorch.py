@@ -5,12 +5,15 @@ reads by itself. MPI: mpirun starts them.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 
 from batchai.api.job import JobSpec
 from batchai.errors import SpecError
 from batchai.toolkits import mpi, shell
 from batchai.toolkits.base import MASTER_PORT, Allocation, Launch, Process, Toolkit
+
+_BACKEND = "AZ_BATCHAI_PYTORCH_BACKEND"
 
 
 def launch(job: JobSpec, nodes: Allocation) -> Launch:
@@ -21,7 +24,8 @@ def launch(job: JobSpec, nodes: Allocation) -> Launch:
     count = settings.process_count or job.node_count
     backend = (settings.communication_backend or "").lower()
     if backend == "mpi":
-        return mpi.launch(command, count, nodes)
+        found = mpi.launch(command, count, nodes)
+        return replace(found, environment={**found.environment, _BACKEND: backend})
     if count > 1 and not backend:
         raise SpecError("spec.pyTorchSettings.communicationBackend", "several processes need TCP, Gloo or MPI")
     slots = nodes.spread(count)
@@ -36,7 +40,7 @@ def launch(job: JobSpec, nodes: Allocation) -> Launch:
             for first, size in zip(first_ranks, slots, strict=False)
         ),
         slots=slots,
-        environment={"AZ_BATCHAI_PYTORCH_BACKEND": backend} if backend else {},
+        environment={_BACKEND: backend} if backend else {},
     )
 
 

@@ -138,3 +138,15 @@ def test_what_cannot_be_mounted_is_named() -> None:
     volumes = {"unmanagedFileSystems": [{"mountCommand": "mount -t x a:/b", "relativeMountPath": "x"}]}
     with pytest.raises(SpecError, match=r"spec\.nodeSetup\.mountVolumes\.unmanagedFileSystems"):
         set_up(setupTask=TASK, mountVolumes=volumes)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"stdOutErrPathPrefix": "logs"}, "setupTask.stdOutErrPathPrefix: is no absolute path"),
+        ({"secrets": [{"name": "TOKEN"}]}, r"setupTask.secrets\[0\]: names no Secret"),
+    ],
+)
+def test_a_setup_task_that_could_not_do_its_work_is_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        set_up(setupTask={**TASK, **change})

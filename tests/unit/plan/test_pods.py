@@ -8,7 +8,7 @@ from tests.unit.builders import SUBSCRIPTION, UID, job
 from batchai.api.cluster import ClusterSpec
 from batchai.errors import SpecError
 from batchai.plan import peers
-from batchai.plan.directories import JobIdentity
+from batchai.plan.directories import JobIdentity, shared_path
 from batchai.plan.mounts import Surroundings
 from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, memory_quantity
 from batchai.plan.secrets import needed
@@ -153,11 +153,38 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
             },
             r"spec.outputDirectories\[0\].pathPrefix",
         ),
+        ({"stdOutErrPathPrefix": "logs"}, "spec.stdOutErrPathPrefix: is no absolute path"),
+        (
+            {"outputDirectories": [{"id": "MODEL", "pathPrefix": "$AZ_BATCHAI_JOB_MOUNTROOT/logs"}]},
+            r"spec.outputDirectories\[0\].pathPrefix: is no absolute path",
+        ),
     ],
 )
 def test_what_this_version_does_not_run_is_refused(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError, match=field):
         check(job(**spec), IDENTITY, None)
+
+
+def test_a_name_with_a_dot_is_no_host_name() -> None:
+    check(job("resnet-v1.5"), IDENTITY, None)
+    with pytest.raises(SpecError, match=r"metadata.name: has a dot"):
+        check(job("resnet-v1.5", nodeCount=2), IDENTITY, None)
+
+
+def test_variables_of_the_job_win_over_what_a_toolkit_would_have() -> None:
+    settings = {"tensorFlowSettings": {"pythonScriptFilePath": "x.py"}}
+    own = [{"name": "KERAS_BACKEND", "value": "theano"}, {"name": "HOME", "value": "/x"}]
+    env = environment(plan(podSecurity="restricted", environmentVariables=own, **settings))
+    assert (env["KERAS_BACKEND"], env["HOME"]) == ("theano", "/x")
+
+
+def test_nodes_share_nothing_on_a_file_server_that_is_mounted_read_only() -> None:
+    server = {"fileServer": {"id": "nfs"}, "relativeMountPath": "nfs", "mountOptions": "vers=4.1,ro"}
+    subject = job(nodeCount=2, mountVolumes={"fileServers": [server]}, stdOutErrPathPrefix="/elsewhere")
+    assert shared_path(subject.spec, IDENTITY, 1) is None
+    writable = {**server, "mountOptions": "vers=4.1"}
+    subject = job(nodeCount=2, mountVolumes={"fileServers": [writable]}, stdOutErrPathPrefix="/elsewhere")
+    assert shared_path(subject.spec, IDENTITY, 1) is not None
 
 
 def test_pods_of_two_nodes_find_each_other() -> None:

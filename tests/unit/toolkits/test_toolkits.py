@@ -73,6 +73,9 @@ def test_pytorch_processes_find_each_other() -> None:
         "MASTER_ADDR": "host",
         "MASTER_PORT": "23456",
     }
+    assert one_node(pyTorchSettings=SCRIPT | {"communicationBackend": "MPI"}).environment.items() >= {
+        ("AZ_BATCHAI_PYTORCH_BACKEND", "mpi")
+    }
     tcp = one_node(pyTorchSettings=SCRIPT | {"communicationBackend": "TCP"}).nodes[0][0]
     assert tcp.environment["AZ_BATCHAI_PYTORCH_INIT_METHOD"] == "tcp://host:23456"
 
