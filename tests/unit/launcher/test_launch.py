@@ -1,6 +1,7 @@
 """The real script with the real static busybox, as processes on this machine."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -103,6 +104,20 @@ def test_output_is_there_while_the_process_runs(launcher: Launcher) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     assert launcher.file("stdout-0.txt") == b"early\n"
+
+
+def test_variables_reach_the_processes_whatever_their_names(launcher: Launcher) -> None:
+    # Every name that the launcher's scripts assign, with what shells find hard.
+    text = "".join((ROOT / "launcher" / name).read_text() for name in ("launch", "peers"))
+    found = set(re.findall(r"\b([a-z][a-z_0-9]*)=", text)) | set(re.findall(r"\btake ([a-z_]+) ", text))
+    assert {"name", "image", "index", "code", "message", "bundle"} <= found
+    given = {name: f'{name}\'s "$HOME"\nexport other={name}\\' for name in (*found, "http_proxy")}
+    settings = {"BATCHAI_LAUNCH_PREPARATION": "true", "BATCHAI_LAUNCH_PROCESS_0_ENVIRONMENT": "own=1\nname=toolkit"}
+    code, out, err = launcher.run("env -0", **given, **settings)
+    assert (code, err) == (0, b"")
+    seen = dict(line.split("=", 1) for line in out.decode().split("\0") if line)
+    assert {name: seen.get(name) for name in given} == {**given, "name": "toolkit"}
+    assert "other" not in seen
 
 
 def test_exit_code_and_last_words(launcher: Launcher) -> None:
