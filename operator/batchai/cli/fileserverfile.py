@@ -41,6 +41,7 @@ def read(options: Mapping[str, Any], current_user: Callable[[], str]) -> FileSer
     properties = configfile.read(path) if path else {}
     unknown = list(configfile.unknown_fields(FileServerSpec, properties, "properties"))
     warnings = [f"{source}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []
+    configfile.check_shape(FileServerSpec, properties, f"{source}: properties")
     access = properties.get("sshConfiguration", {})
     account, said = ssh.administrator(access.get("userAccountSettings", {}), options, current_user)
     given = {field: options[name] for field, name in _OPTIONS.items() if options[name] is not None}

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.cli.fakes import SUBSCRIPTION, Terminal
@@ -92,3 +93,14 @@ def test_file_server_of_a_file_under_options(terminal: Terminal, tmp_path: Path)
 def test_file_servers_that_lack_something(terminal: Terminal, left_out: str, sentence: str) -> None:
     with pytest.raises(UsageProblem, match=sentence):
         terminal.run(f"{CREATE} {SIZE.replace(left_out, '')}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sshConfiguration", "me"), ("dataDisks", [])],
+)
+def test_a_file_of_another_shape_is_refused(terminal: Terminal, tmp_path: Path, field: str, value: Any) -> None:
+    path = tmp_path / "server.json"
+    path.write_text(json.dumps({"properties": {field: value}}))
+    with pytest.raises(UsageProblem, match=rf"properties\.{field}: is no object"):
+        terminal.run(f"file-server create -n nfs -g ns -w quickstart -s Standard_D2 -f {path}")
