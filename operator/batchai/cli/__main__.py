@@ -184,8 +184,7 @@ def _print(session: Session, text: str) -> None:
 def _each(args: Namespace, session: Session) -> Any:
     """The result of one id, or a list of the results of several; exits with the first exit code that is not 0."""
     results, code = [], 0
-    each = list(arguments.by_ids(args))  # all of them are read before anything is done
-    for one in each:
+    for one in list(arguments.by_ids(args)):  # all of them are read before anything is done
         try:
             results.append(args.run(one, session))
         except SystemExit as end:

@@ -70,7 +70,7 @@ def fill_placeholders(volumes: Any, account: str | None, key: str | None) -> Any
 
 def unknown_fields(model: type[BaseModel], data: Any, path: str) -> Iterator[str]:
     """Paths of the entries of `data` that `model` has no field for, but for comments."""
-    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    fields = _fields(model)
     for name, value in data.items() if isinstance(data, dict) else ():
         if name in _COMMENTS:
             continue
@@ -93,7 +93,7 @@ def check_shape(model: type[BaseModel], data: Any, path: str) -> None:
     """
     if not isinstance(data, dict):
         raise UsageProblem(f"{path}: is no object.")
-    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    fields = _fields(model)
     for name, value in data.items():
         inner = _model_in(fields.get(name))
         if inner is None:
@@ -141,6 +141,11 @@ def _without_nulls(value: Any) -> Any:
             return [_without_nulls(item) for item in value if item is not None]
         case _:
             return value
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The annotations of a model's fields, by their names in files."""
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 
 
 def _is_list(annotation: Any) -> bool:

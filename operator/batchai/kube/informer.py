@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from batchai.errors import KubeApiError
 from batchai.kube.client import KubeClient, Resource
-from batchai.kube.store import Object, Store
+from batchai.kube.store import Object, Store, unlisted
 
 _log = logging.getLogger(__name__)
 _BACKOFF_SECONDS = (0.5, 30.0)
@@ -44,10 +44,7 @@ class Informer:
         return time.monotonic() - self._heard
 
     async def sync(self) -> str:
-        """Lists once; the version to go on from. Objects that are known but not listed are gone.
-
-        But not those that are newer than the list: a worker has just created them.
-        """
+        """Lists once; the version to go on from. Objects that are known but not listed are gone."""
         selection = self._selection
         items, version = await self._client.list(
             selection.resource,
@@ -56,11 +53,8 @@ class Informer:
             slim=selection.slim,
         )
         self._hear()
-        listed = {item["metadata"]["uid"] for item in items}
-        for known in self.store.items():
-            metadata = known["metadata"]
-            if metadata["uid"] not in listed and int(metadata["resourceVersion"]) <= int(version):
-                self._removed(known)
+        for gone in unlisted(self.store.items(), items, version):
+            self._removed(gone)
         for item in items:
             self._changed(item)
         return version

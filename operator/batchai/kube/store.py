@@ -26,6 +26,19 @@ def newer(item: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
     return int(item["metadata"]["resourceVersion"]) > int(known["metadata"]["resourceVersion"])
 
 
+def unlisted(known: Iterable[Object], items: Iterable[Object], version: str) -> list[Object]:
+    """The known objects that a list of this resourceVersion shows to be gone.
+
+    Not those that are newer than the list: a worker has just created or changed them.
+    """
+    listed = {item["metadata"]["uid"] for item in items}
+    return [
+        item
+        for item in known
+        if item["metadata"]["uid"] not in listed and int(item["metadata"]["resourceVersion"]) <= int(version)
+    ]
+
+
 def slim(item: Object) -> Object:
     """An object without its managed fields and without kubectl's copy of it."""
     metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}

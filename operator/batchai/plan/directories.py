@@ -19,6 +19,7 @@ from batchai.api.mounts import (
     default_secret_name,
 )
 from batchai.errors import SpecError
+from batchai.plan.nfs import option_words
 
 ROOT = "/mnt/batch/tasks/shared/LS_root"
 MOUNT_ROOT = f"{ROOT}/mounts"
@@ -132,7 +133,7 @@ def output_paths(spec: JobSpec, identity: JobIdentity) -> dict[str, str]:
 
 
 def _mounts_read_only(server: FileServerReference) -> bool:
-    return "ro" in re.split(r"[,\s]+", server.mount_options or "")
+    return "ro" in option_words(server.mount_options)
 
 
 def shared_path(spec: JobSpec, identity: JobIdentity, attempt: int) -> str | None:

@@ -37,9 +37,14 @@ class NfsMount:
         return f"{self.server}:{self.path}"
 
 
+def option_words(options: str | None) -> list[str]:
+    """mountOptions taken apart: they are separated by commas, and may begin with -o."""
+    return [word for word in re.split(r"[,\s]+", options or "") if word not in {"", "-o"}]
+
+
 def export(server: str, path: str, options: str | None, *, read_only: bool, field: str) -> NfsMount:
     """An export with the options of a job, separated by commas. Raises SpecError for one that is not NFS'."""
-    given = [word for word in re.split(r"[,\s]+", options or "") if word not in {"", "-o"}]
+    given = option_words(options)
     for option in given:
         match = _OPTION.fullmatch(option)
         if match is None or match["name"] not in _OPTIONS | _DEFAULTS:

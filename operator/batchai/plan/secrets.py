@@ -65,3 +65,11 @@ def check(spec: JobSpec) -> None:
             "an image is pulled with a Secret of type kubernetes.io/dockerconfigjson, which cannot be made from the "
             "password in a Key Vault: make that Secret and name it in secretRef",
         )
+
+
+def check_task(entries: Sequence[EnvironmentSecret]) -> None:
+    """Raises SpecError for a secret of a setup task that nothing would give a value."""
+    for index, variable in enumerate(entries):
+        if variable.value_from is None:
+            field = f"spec.nodeSetup.setupTask.secrets[{index}]"
+            raise SpecError(field, "names no Secret: setup tasks read Secrets of Kubernetes only, in valueFrom")

@@ -11,14 +11,13 @@ from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import Cluster, SetupTask
-from batchai.errors import SpecError
 from batchai.plan.directories import MOUNT_ROOT, check_absolute, expand
 from batchai.plan.launch import launcher_variables
 from batchai.plan.mounts import Mount
 from batchai.plan.naming import setup_name
 from batchai.plan.node_pod import BUNDLE_MOUNT, JOB_CONTAINER, LAUNCH_COMMAND, launcher, literal, pinned, volumes
 from batchai.plan.ownership import owner
-from batchai.plan.secrets import variables
+from batchai.plan.secrets import check_task, variables
 from batchai.schedule.nodes import NodeView
 from batchai.toolkits import Process
 
@@ -61,10 +60,8 @@ def setup_pod(
     task = setup.setup_task if setup else None
     directory = "/tmp" if task is None else f"{expand(task.std_out_err_path_prefix, _ROOTS).rstrip('/')}/{suffix}"  # noqa: S108
     check_absolute(directory, "spec.nodeSetup.setupTask.stdOutErrPathPrefix")
-    for index, secret in enumerate((task.secrets if task else None) or []):
-        if secret.value_from is None:
-            field = f"spec.nodeSetup.setupTask.secrets[{index}]"
-            raise SpecError(field, "names no Secret: setup tasks read Secrets of Kubernetes only, in valueFrom")
+    secrets = (task.secrets if task else None) or []
+    check_task(secrets)
     command = task.command_line if task else ":"
     process = Process(command, "setup task", f"stdout-{node.name}.txt", f"stderr-{node.name}.txt")
     environment = {
@@ -106,7 +103,7 @@ def setup_pod(
                     "command": LAUNCH_COMMAND,
                     "env": [
                         *({"name": name, "value": literal(value)} for name, value in environment.items()),
-                        *variables(task.secrets if task else None),
+                        *variables(secrets),
                     ],
                     "resources": {"limits": {names.GPU_RESOURCE: str(node.gpus)}} if node.gpus else {},
                     "securityContext": {"runAsUser": 0},

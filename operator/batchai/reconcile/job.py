@@ -248,13 +248,12 @@ class JobReconciler:
         await write_status(self._context, JOBS, raw, step.status)
         if step.status.execution_state in TERMINAL_STATES:
             await self._finish(pods.values())
+            # Nothing may ever bring this job back.
+            await self._volumes.sweep(names.LABEL_JOB, raw["metadata"]["namespace"], raw["metadata"]["name"], None)
         elif step.stop_pods and step.status.execution_state == "terminating":
             await self._delete(pods.values())
         elif step.stop_pods:
             await self._remove(pods.values())
-        if step.status.execution_state in TERMINAL_STATES:
-            # Nothing may ever bring this job back.
-            await self._volumes.sweep(names.LABEL_JOB, raw["metadata"]["namespace"], raw["metadata"]["name"], None)
         return step.look_again.total_seconds() if step.look_again else None
 
     async def _finish(self, pods: Iterable[Object]) -> None:

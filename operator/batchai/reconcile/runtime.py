@@ -16,7 +16,7 @@ from batchai.api import names
 from batchai.errors import BatchAIError, KubeApiError
 from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, VOLUMES, KubeClient
 from batchai.kube.informer import Informer, Selection
-from batchai.kube.store import Object, ObjectStore, Store, slim
+from batchai.kube.store import Object, ObjectStore, Store, slim, unlisted
 from batchai.logs import about
 from batchai.reconcile import group, routing
 from batchai.reconcile.cluster import ClusterReconciler
@@ -179,11 +179,8 @@ class Runtime:
         """Lists our kinds, because kopf does not tell of deletions that a broken watch missed."""
         for kind, resource in KINDS.items():
             items, version = await self._client.list(resource, slim=slim)
-            listed = {item["metadata"]["uid"] for item in items}
-            for known in self._objects.list(kind):
-                metadata = known["metadata"]
-                if metadata["uid"] not in listed and int(metadata["resourceVersion"]) <= int(version):
-                    self.seen(kind, "DELETED", known)
+            for gone in unlisted(self._objects.list(kind), items, version):
+                self.seen(kind, "DELETED", gone)
             for item in items:
                 self.seen(kind, None, {**item, "kind": kind})
         self._add(routing.unfinished(self._objects, tuple(KINDS)))

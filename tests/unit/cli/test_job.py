@@ -35,6 +35,31 @@ def terminal() -> Terminal:
     return terminal
 
 
+def command_of(path: Path, **properties: Any) -> str:
+    """The command that creates the quickstart's job with other properties, from a file at `path`."""
+    content = json.loads(QUICKSTART.read_text())
+    content["properties"] |= properties
+    path.write_text(json.dumps(content))
+    return CREATE.replace(str(QUICKSTART), str(path))
+
+
+def have_one_outage(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next GET is answered with 503."""
+    find, fails = terminal.kube.get, iter([KubeApiError(503, "", "m"), None])
+
+    def get(*arguments: Any) -> Any:
+        if failure := next(fails, None):
+            raise failure
+        return find(*arguments)
+
+    monkeypatch.setattr(terminal.kube, "get", get)
+
+
+def with_secret(tmp_path: Path, value: str = "hush") -> str:
+    """The command for a job with a Secret of its own."""
+    return command_of(tmp_path / "secret.json", secrets=[{"name": "TOKEN", "value": value}])
+
+
 def set_status(terminal: Terminal, name: str = "cntk-python-1", **status: Any) -> None:
     terminal.kube.one(JOBS, name).setdefault("status", {}).update(status)
 
@@ -221,11 +246,7 @@ def test_long_names_leave_room_for_pods(terminal: Terminal) -> None:
 
 
 def test_secret_values_live_in_a_secret_of_the_job(terminal: Terminal, tmp_path: Path) -> None:
-    content = json.loads(QUICKSTART.read_text())
-    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "hush"}]
-    path = tmp_path / "secret.json"
-    path.write_text(json.dumps(content))
-    printed = terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+    printed = terminal.run(with_secret(tmp_path))
     assert printed["secrets"] == [{"name": "TOKEN", "value": None, "valueSecretReference": None}]
     made = terminal.kube.one(JOBS, "cntk-python-1")
     secret = terminal.kube.one(SECRETS, "cntk-python-1-secrets")
@@ -235,38 +256,22 @@ def test_secret_values_live_in_a_secret_of_the_job(terminal: Terminal, tmp_path:
 
 
 def test_a_job_that_is_refused_leaves_no_secret(terminal: Terminal, tmp_path: Path) -> None:
-    content = json.loads(QUICKSTART.read_text())
-    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "hush"}]
-    path = tmp_path / "secret.json"
-    path.write_text(json.dumps(content))
     terminal.kube.refused.add(JOBS)
     with pytest.raises(Exception, match="refused"):
-        terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+        terminal.run(with_secret(tmp_path))
     assert ("secrets", "ns", "cntk-python-1-secrets") not in terminal.kube.objects
 
 
 def test_a_secret_that_an_earlier_job_left_is_replaced(terminal: Terminal, tmp_path: Path) -> None:
-    content = json.loads(QUICKSTART.read_text())
-    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "new"}]
-    path = tmp_path / "secret.json"
-    path.write_text(json.dumps(content))
+    command = with_secret(tmp_path, "new")
     name = "cntk-python-1-secrets"
     labels = {"app.kubernetes.io/managed-by": "batchai"}
     terminal.kube.put(SECRETS, {"metadata": {"name": name, "namespace": "ns", "labels": labels}})
-    terminal.run(CREATE.replace(str(QUICKSTART), str(path)))
+    terminal.run(command)
     assert terminal.kube.one(SECRETS, name)["stringData"] == {"TOKEN": "new"}
     terminal.kube.put(SECRETS, {"metadata": {"name": "other-secrets", "namespace": "ns"}})
     with pytest.raises(Problem, match="Secret 'other-secrets' in 'ns' is in the way"):
-        terminal.run(CREATE.replace(str(QUICKSTART), str(path)).replace("cntk_python_1", "other"))
-
-
-def with_secret(tmp_path: Path) -> str:
-    """The command for a job with a Secret of its own."""
-    content = json.loads(QUICKSTART.read_text())
-    content["properties"]["secrets"] = [{"name": "TOKEN", "value": "hush"}]
-    path = tmp_path / "secret.json"
-    path.write_text(json.dumps(content))
-    return CREATE.replace(str(QUICKSTART), str(path))
+        terminal.run(command.replace("cntk_python_1", "other"))
 
 
 def test_a_job_whose_creation_was_not_answered_keeps_its_secret(
@@ -316,12 +321,9 @@ def test_a_job_of_another_experiment_that_was_quicker_keeps_its_secret(
 def test_a_file_of_another_shape_is_refused(
     terminal: Terminal, tmp_path: Path, field: str, value: Any, sentence: str
 ) -> None:
-    content = json.loads(QUICKSTART.read_text())
-    content["properties"][field] = value
-    path = tmp_path / "shape.json"
-    path.write_text(json.dumps(content))
+    command = command_of(tmp_path / "shape.json", **{field: value})
     with pytest.raises(UsageProblem, match=sentence):
-        terminal.run(CREATE.replace(str(QUICKSTART), str(path)), "--env", "B=2")
+        terminal.run(command, "--env", "B=2")
 
 
 @pytest.mark.parametrize(
@@ -354,14 +356,7 @@ def test_a_bad_file_has_no_effect(terminal: Terminal, tmp_path: Path) -> None:
 
 def test_wait_outlasts_an_outage(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.run(CREATE)
-    find, fails = terminal.kube.get, iter([KubeApiError(503, "", "m"), None])
-
-    def get(*arguments: Any) -> Any:
-        if failure := next(fails, None):
-            raise failure
-        return find(*arguments)
-
-    monkeypatch.setattr(terminal.kube, "get", get)
+    have_one_outage(terminal, monkeypatch)
     terminal.sleeping = lambda: set_status(terminal, executionState="succeeded")
     with pytest.raises(SystemExit, match="0"):
         terminal.run(f"job wait -n cntk_python_1 {PLACE}")
@@ -492,14 +487,7 @@ def test_wait_needs_a_pause(terminal: Terminal, interval: str) -> None:
 
 def test_an_outage_does_not_end_a_wait_for_termination(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.run(CREATE)
-    find, fails = terminal.kube.get, iter([KubeApiError(503, "", "m"), None])
-
-    def get(*arguments: Any) -> Any:
-        if failure := next(fails, None):
-            raise failure
-        return find(*arguments)
-
-    monkeypatch.setattr(terminal.kube, "get", get)
+    have_one_outage(terminal, monkeypatch)
     terminal.sleeping = lambda: set_status(terminal, executionState="failed")
     terminal.run(f"job terminate -n cntk_python_1 {PLACE} -y")
 
