@@ -91,7 +91,7 @@ class ClusterReconciler:
         fitting = [waiter.entry for waiter in queue if waiter.entry.node_count <= most]
         target = scaling.target(
             cluster,
-            demand=len(held) + sum(entry.node_count for entry in fitting),
+            demand=scaling.demand(held, fitting, {node.name for node in own if node.usable}),
             own=sum(node.going is None for node in own),
             useless=sum(node.going is None and node.name not in held and _useless(node, fitting) for node in own),
             now=now,

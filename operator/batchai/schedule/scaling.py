@@ -1,9 +1,12 @@
 """How many nodes a cluster wants (Batch AI reference §1.2, §7)."""
 
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchai.api.cluster import AutoScaleSettings, Cluster, ScaleSettings
+from batchai.schedule.queue import QueuedJob
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,17 @@ class Target:
     nodes: int
     idle_since: datetime | None = None
     look_again: timedelta | None = None
+
+
+def demand(held: Mapping[str, str], waiting: Sequence[QueuedJob], sound: Collection[str]) -> int:
+    """Nodes that jobs need at once: those that are held, and nodeCount of each that waits.
+
+    held: node → job; sound: the nodes that could run jobs. A requeued job whose former pods have not ended yet will
+    have their nodes again: it needs no others beside them.
+    """
+    avoided = {job.name: job.avoids for job in waiting}
+    again = Counter(job for node, job in held.items() if job in avoided and node in sound and node not in avoided[job])
+    return len(held) + sum(job.node_count - min(job.node_count, again[job.name]) for job in waiting)
 
 
 def target(cluster: Cluster, *, demand: int, own: int, now: datetime, useless: int = 0) -> Target:

@@ -2,7 +2,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchai.api.cluster import Cluster
-from batchai.schedule.scaling import Target, deallocation, maximum, target
+from batchai.schedule.queue import QueuedJob
+from batchai.schedule.scaling import Target, deallocation, demand, maximum, target
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,3 +53,16 @@ def test_bounds_and_deallocation() -> None:
     scaled = cluster(automatic()).spec.scale_settings
     assert (maximum(scaled), deallocation(scaled)) == (5, "waitforjobcompletion")
     assert maximum(None) == 0
+
+
+def test_what_jobs_need() -> None:
+    held = {"n1": "runs", "n2": "again", "n3": "again"}
+    first = QueuedJob("new", "normal", NOW, 4)
+    assert demand(held, [first], {"n1", "n2", "n3"}) == 7
+    again = QueuedJob("again", "normal", NOW, 2)
+    assert demand(held, [again], {"n1", "n2", "n3"}) == 3, "the former pods' nodes will be its own again"
+    assert demand(held, [again], {"n1", "n2"}) == 4, "one of them cannot run it"
+    avoiding = QueuedJob("again", "normal", NOW, 2, avoids=frozenset({"n3"}))
+    assert demand(held, [avoiding], {"n1", "n2", "n3"}) == 4, "it may not go back there"
+    smaller = QueuedJob("again", "normal", NOW, 1)
+    assert demand(held, [smaller], {"n1", "n2", "n3"}) == 3
