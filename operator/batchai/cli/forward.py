@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from batchai.cli.kubestreams import Tunnel
 from batchai.cli.problems import Problem, UsageProblem
 from batchai.errors import BatchAIError
 
-Dial = Callable[[int], socket.socket]
+Dial = Callable[[int], Tunnel]
 """Makes a connection to a port of the pod; raises BatchAIError."""
 
 LINGER_SECONDS = 10.0
@@ -72,16 +73,18 @@ def _accept(listener: socket.socket, rule: Rule, dial: Dial, say: Callable[[str]
 def _serve(local: socket.socket, rule: Rule, dial: Dial, say: Callable[[str], None]) -> None:
     with local:
         try:
-            remote = dial(rule.remote)
+            tunnel = dial(rule.remote)
         except BatchAIError as error:
             say(f"A connection to port {rule.remote} failed: {error}.")
             return
         try:
-            _join(local, remote)
+            _join(local, tunnel.socket)
         except OSError:
             pass  # one side is gone, and with it the connection
         finally:
-            remote.close()
+            tunnel.socket.close()
+        if fault := tunnel.fault():
+            say(f"A connection to port {rule.remote} failed: {' '.join(fault.split())}")
 
 
 def _join(local: socket.socket, remote: socket.socket) -> None:

@@ -4,7 +4,6 @@ The only module of the command line that speaks HTTP to Kubernetes. It knows no 
 """
 
 import json
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 from batchai.api import names
 from batchai.cli import kubestreams
+from batchai.cli.kubestreams import Tunnel
 from batchai.cli.problems import Problem
 from batchai.errors import KubeApiError
 
@@ -83,7 +83,7 @@ class Kube(Protocol):
         """Runs a command in a container and copies what it writes, as it comes; returns its exit code."""
         ...
 
-    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+    def dial(self, namespace: str, pod: str, port: int) -> Tunnel:
         """A connection to a port of a pod."""
         ...
 
@@ -157,7 +157,7 @@ class HttpKube:
         path = f"{PODS.path(namespace, pod)}/exec"
         return kubestreams.execute(self._client, path, container, command, out, err)
 
-    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+    def dial(self, namespace: str, pod: str, port: int) -> Tunnel:
         """The pod's subresource `portforward`, over a websocket."""
         return kubestreams.dial(self._client, f"{PODS.path(namespace, pod)}/portforward", port)
 

@@ -1,9 +1,10 @@
-"""Connections into pods by websocket: commands in containers, and ports. Part of `kube`, which alone uses it."""
+"""Connections into pods by websocket: commands in containers, and ports. Part of `kube`, which alone makes them."""
 
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from batchai.errors import KubeApiError
@@ -47,13 +48,21 @@ def exit_code(status: bytes) -> int:
     raise KubeApiError(answer.get("code", 0), answer.get("reason", ""), message)
 
 
-def dial(client: Any, path: str, port: int) -> socket.socket:
+@dataclass(frozen=True)
+class Tunnel:
+    """A connection to a port of a pod. fault: what the kubelet has said of it, as when nothing listens there."""
+
+    socket: socket.socket
+    fault: Callable[[], str | None]
+
+
+def dial(client: Any, path: str, port: int) -> Tunnel:
     """A connection to a port of a pod; `path`: the pod's subresource `portforward`."""
     ws, url, headers = _prepare(client, path, [("ports", str(port))])
     with _translated(client):
         websocket = ws.create_websocket(client.configuration, url, headers)
-    connection: socket.socket = ws.PortForward(websocket, [port]).socket(port)
-    return connection
+    forward = ws.PortForward(websocket, [port])
+    return Tunnel(forward.socket(port), lambda: forward.error(port))
 
 
 def _prepare(client: Any, path: str, query: _Query) -> tuple[Any, str, Any]:

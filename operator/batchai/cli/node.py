@@ -17,7 +17,8 @@ from batchai.cli.lookup import CLUSTER, JOB, Path
 from batchai.cli.output import Row
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.cli.session import Session
-from batchai.plan.node_pod import JOB_CONTAINER, LAUNCHER_PATH
+from batchai.plan.node_pod import JOB_CONTAINER
+from batchai.toolkits.base import LAUNCHER_PATH
 
 
 def register_for_clusters(clusters: Group) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import itertools
 import json
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 
 from batchai.cli.__main__ import parser, run
 from batchai.cli.kube import NAMESPACES, PODS, SECRETS, Kube, Object, Resource
+from batchai.cli.kubestreams import Tunnel
 from batchai.cli.screen import PIPE, Screen
 from batchai.cli.session import Session
 from batchai.errors import KubeApiError, StorageError
@@ -106,7 +106,7 @@ class FakeKube(Kube):
         err.write(b"err\n")
         return self.exit_code
 
-    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+    def dial(self, namespace: str, pod: str, port: int) -> Tunnel:
         raise AssertionError("tests of ports have their own dial")
 
     def log(self, namespace: str, pod: str, container: str, since: str | None = None) -> Iterator[bytes]:

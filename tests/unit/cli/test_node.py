@@ -11,6 +11,7 @@ from tests.unit.cli.fakes import Terminal
 
 from batchai.cli import forward, kubestreams
 from batchai.cli.kube import CLUSTERS, JOBS, NODES, PODS, WORKSPACES
+from batchai.cli.kubestreams import Tunnel
 from batchai.cli.problems import NotFound, Problem, UsageProblem
 from batchai.errors import KubeApiError
 
@@ -184,11 +185,11 @@ def echoing() -> Iterator[forward.Dial]:
 
     threads = []
 
-    def dial(_port: int) -> socket.socket:
+    def dial(_port: int) -> Tunnel:
         near, far = socket.socketpair()
         threads.append(threading.Thread(target=answer, args=(far,)))
         threads[-1].start()
-        return near
+        return Tunnel(near, lambda: None)
 
     yield dial
     for thread in threads:
@@ -224,7 +225,7 @@ def test_connections_are_forwarded() -> None:
 def test_a_connection_that_the_pod_refuses_is_told() -> None:
     said: list[str] = []
 
-    def dial(_port: int) -> socket.socket:
+    def dial(_port: int) -> Tunnel:
         raise KubeApiError(500, "", "nothing listens")
 
     with (
@@ -235,8 +236,27 @@ def test_a_connection_that_the_pod_refuses_is_told() -> None:
     assert said == ["A connection to port 6006 failed: nothing listens (HTTP 500)."]
 
 
+def test_a_connection_that_the_kubelet_gives_up_is_told() -> None:
+    said: list[str] = []
+
+    def dial(_port: int) -> Tunnel:
+        near, far = socket.socketpair()
+        far.close()
+        return Tunnel(near, lambda: "error forwarding port 6006: connection\nrefused")
+
+    with (
+        forward.forwarding(forward.Rule("127.0.0.1", 0, 6006), dial, said.append) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+    ):
+        assert connection.recv(1) == b""
+    assert said == ["A connection to port 6006 failed: error forwarding port 6006: connection refused"]
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         rule = forward.Rule("127.0.0.1", server.getsockname()[1], 1)
-        with pytest.raises(Problem, match="cannot be listened on"), forward.forwarding(rule, lambda _: server, print):
+        with (
+            pytest.raises(Problem, match="cannot be listened on"),
+            forward.forwarding(rule, lambda _: Tunnel(server, lambda: None), print),
+        ):
             pass
