@@ -126,6 +126,28 @@ def test_exit_code_and_last_words(launcher: Launcher) -> None:
     assert launcher.message == "phase=toolkit exit=42 node=here\nit broke\n"
 
 
+def test_a_new_attempt_goes_on_behind_the_output_of_the_former(launcher: Launcher) -> None:
+    launcher.run("echo first; echo broken >&2; exit 1")
+    code, out, err = launcher.run("echo second; exit 2")
+    assert (code, out, err) == (2, b"second\n", b"")
+    assert launcher.file("stdout-0.txt") == b"first\nsecond\n"
+    assert launcher.file("stderr-0.txt") == b"broken\n"
+    assert launcher.message.strip() == "phase=toolkit exit=2 node=here", "these were the former's last words"
+    launcher.run("echo now >&2; exit 3")
+    assert launcher.message == "phase=toolkit exit=3 node=here\nnow\n"
+
+
+def test_directories_above_the_jobs_own_are_open_to_later_jobs_of_other_users(launcher: Launcher) -> None:
+    share = launcher.root / "share"
+    share.mkdir(mode=0o755)
+    output = share / "experiment" / "job" / "outputs"
+    directories = f"{launcher.root}/logs dir/stdouterr\n{output}"
+    code, _, _ = launcher.run("true", BATCHAI_LAUNCH_DIRECTORIES=directories, BATCHAI_LAUNCH_WORK_DIR=str(share))
+    assert code == 0
+    modes = [path.stat().st_mode & 0o7777 for path in (share, output.parents[1], output.parent, output)]
+    assert modes == [0o755, 0o1777, 0o1777, 0o755]
+
+
 def test_a_mount_that_is_gone_is_no_fault_of_the_process(launcher: Launcher) -> None:
     mount = launcher.root / "data mount"
     mount.mkdir()
