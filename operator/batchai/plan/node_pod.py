@@ -7,10 +7,10 @@ from batchai.api import names
 from batchai.api.cluster import ClusterSpec
 from batchai.plan.mounts import Mount
 from batchai.schedule.nodes import SPOT_TAINTS
+from batchai.toolkits.base import LAUNCHER_PATH
 
 JOB_CONTAINER = "job"
 LAUNCHER_CONTAINER = "launcher"
-LAUNCHER_PATH = "/opt/batchai"
 LAUNCH_COMMAND = [
     f"{LAUNCHER_PATH}/tini",
     "-g",

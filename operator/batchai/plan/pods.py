@@ -30,7 +30,6 @@ from batchai.plan.node_pod import (
     BUNDLE_MOUNT,
     JOB_CONTAINER,
     LAUNCH_COMMAND,
-    LAUNCHER_PATH,
     USER,
     launcher,
     literal,
@@ -40,6 +39,7 @@ from batchai.plan.node_pod import (
 from batchai.plan.ownership import owner
 from batchai.plan.vaults import VaultIdentity, provider_classes
 from batchai.toolkits import Allocation
+from batchai.toolkits.base import LAUNCHER_PATH
 
 _STOP_MARGIN_SECONDS = 10
 """What the launcher needs after its own grace period to drain the logs."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from batchai.api.job import JobSpec
 
+LAUNCHER_PATH = "/opt/batchai"
+"""Where the launcher's programs lie in the container of every job."""
 MASTER_PORT = 23456
 """Where rank 0 listens for the others. Any free port does: jobs do not share a network namespace."""
 

@@ -45,7 +45,8 @@ def launch(job: JobSpec, nodes: Allocation) -> Launch:
 
 
 def _init_method(backend: str, nodes: Allocation) -> str | None:
-    if backend == "gloo" and nodes.shared:
+    # Between nodes a file would need locks that SMB shares, mounted with nobrl, do not have.
+    if backend == "gloo" and len(nodes.hosts) == 1:
         return "file://$AZ_BATCHAI_SHARED_JOB_TEMP/pytorch-init"
     return f"tcp://{nodes.hosts[0]}:{MASTER_PORT}" if backend else None
 

@@ -4,6 +4,7 @@ import re
 import shlex
 
 from batchai.api.job import PythonScriptSettings
+from batchai.toolkits.base import LAUNCHER_PATH
 
 _SPECIAL = re.compile(r'[\\"`]|\$(?=\()')
 
@@ -32,5 +33,5 @@ def program(*words: str | None) -> str:
 
 
 def in_each_rank(command: str) -> str:
-    """Shell text as a program, so that every MPI rank expands it with its own variables."""
-    return f"sh -c {shlex.quote(command)}"
+    """Shell text as a program, so that every MPI rank expands it with its own variables, in the shell of other jobs."""
+    return f"{LAUNCHER_PATH}/shell -c {shlex.quote(command)}"

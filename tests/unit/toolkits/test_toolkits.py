@@ -35,7 +35,7 @@ def on(count: int, *, gpus: int = 0, shared: bool = True, **spec: Any) -> Launch
         ({"horovodSettings": SCRIPT | {"processCount": 2}}, f"{MPIRUN} 2 {PYTHON}"),
         (
             {"customMpiSettings": {"commandLine": "echo $RANK 'x'", "processCount": 2}},
-            f"""{MPIRUN} 2 sh -c 'echo $RANK '"'"'x'"'"''""",
+            f"""{MPIRUN} 2 /opt/batchai/shell -c 'echo $RANK '"'"'x'"'"''""",
         ),
         ({"customToolkitSettings": {"commandLine": "a && b"}}, "a && b"),
         ({"pyTorchSettings": SCRIPT | {"communicationBackend": "MPI", "processCount": 2}}, f"{MPIRUN} 2 {PYTHON}"),
@@ -138,7 +138,7 @@ def test_shapes_that_cannot_run(settings: dict[str, Any], field: str) -> None:
         ({"caffeSettings": {"configFilePath": "s"}}, f'{MPIRUN} 2 caffe train --solver="s"', (1, 1)),
         ({"chainerSettings": SCRIPT}, f"{MPIRUN} 2 {PYTHON}", (1, 1)),
         ({"horovodSettings": SCRIPT | {"processCount": 3}}, f"{MPIRUN} 3 {PYTHON}", (2, 1)),
-        ({"customMpiSettings": {"commandLine": "x"}}, f"{MPIRUN} 2 sh -c x", (1, 1)),
+        ({"customMpiSettings": {"commandLine": "x"}}, f"{MPIRUN} 2 /opt/batchai/shell -c x", (1, 1)),
         ({"customToolkitSettings": {"commandLine": "x"}}, "x", (1, 1)),
         ({"pyTorchSettings": SCRIPT | {"communicationBackend": "mpi"}}, f"{MPIRUN} 2 {PYTHON}", (1, 1)),
     ],
@@ -168,12 +168,7 @@ def test_pytorch_ranks_are_counted_node_by_node() -> None:
     assert ranks == [[("0", "0"), ("1", "1")], [("2", "0")]]
     last = found.nodes[1][0]
     assert (last.title, last.stdout, last.environment["MASTER_ADDR"]) == ("rank 2", "stdout-2.txt", HOSTS[0])
-    assert last.environment["AZ_BATCHAI_PYTORCH_INIT_METHOD"] == "file://$AZ_BATCHAI_SHARED_JOB_TEMP/pytorch-init"
-
-
-def test_gloo_without_a_shared_directory_meets_at_the_master() -> None:
-    found = on(2, shared=False, pyTorchSettings=SCRIPT | {"communicationBackend": "gloo"})
-    assert found.nodes[1][0].environment["AZ_BATCHAI_PYTORCH_INIT_METHOD"] == f"tcp://{HOSTS[0]}:23456"
+    assert last.environment["AZ_BATCHAI_PYTORCH_INIT_METHOD"] == f"tcp://{HOSTS[0]}:23456"
 
 
 def test_pytorch_leaves_no_node_without_a_process() -> None:
