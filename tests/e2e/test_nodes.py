@@ -107,6 +107,36 @@ def test_a_rank_that_exits_ends_the_job_with_its_name(space: Space) -> None:
     )
 
 
+FAILS_WITH_ITS_PEER = """
+import os, socket, sys, time
+rank, first = int(os.environ['RANK']), {first}
+if rank == 0:
+  peer = socket.create_server(('', 24000)).accept()[0]
+else:
+  while True:
+    try:
+      peer = socket.create_connection((os.environ['MASTER_ADDR'], 24000))
+      break
+    except OSError:
+      time.sleep(0.1)
+if rank == first:
+  print('the cause', file=sys.stderr)
+  sys.exit(75)
+peer.recv(1)
+time.sleep(0.3)
+sys.exit('the peer is gone')
+"""
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_several_failures_the_first_one_counts(space: Space, first: int) -> None:
+    script = FAILS_WITH_ITS_PEER.format(first=first)
+    job = space.run(f"fails-first-{first}", None, nodeCount=2, **ranks(script), succeeds=False)
+    found, info = error(job), job["status"]["executionInfo"]
+    assert (found["details"]["Process"], info["exitCode"]) == (f"rank {first}", 75)
+    assert found["details"]["Info"] == "the cause"
+
+
 def test_a_rank_that_is_killed_for_memory_is_told_apart(space: Space) -> None:
     limit = {
         "apiVersion": "v1",

@@ -220,6 +220,35 @@ def test_sigterm_reaches_every_process_and_what_it_started(launcher: Launcher) -
     assert launcher.message.startswith("phase=terminated exit=9")
 
 
+def test_sigterm_before_the_preparation_lets_nothing_begin(launcher: Launcher) -> None:
+    # A share that answers slowly: its mount is looked at first.
+    bundle = launcher.root / "bundle" / "busybox"
+    bundle.rename(bundle.with_name("busybox.real"))
+    bundle.write_text(
+        '#!/bin/sh\n[ "$1" != timeout ] || { touch "${0%/*}/looking"; sleep 1; }\nexec "${0%/*}/busybox.real" "$@"\n'
+    )
+    bundle.chmod(0o755)
+    mounts = f"azurefile\tshare\t{launcher.root}"
+    process = launcher.start("echo ran", BATCHAI_LAUNCH_MOUNTS=mounts, BATCHAI_LAUNCH_PREPARATION="echo prepared")
+    deadline = time.monotonic() + 10
+    while not bundle.with_name("looking").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (143, b"")
+    assert launcher.message.startswith("phase=terminated exit=143 ")
+
+
+def test_a_long_report_keeps_its_first_line(launcher: Launcher) -> None:
+    """The kubelet keeps the last 4096 bytes."""
+    folder = launcher.root / "data"
+    folder.mkdir()
+    code, _, _ = launcher.run(f"rmdir '{folder}'; exit 3", BATCHAI_LAUNCH_MOUNTS=f"blobfs\t{'x' * 9000}\t{folder}")
+    assert code == 3
+    assert launcher.message.startswith("phase=mounts exit=3 node=here\nxxx")
+    assert len(launcher.message) < 4096
+
+
 def test_sigkill_after_the_grace_period(launcher: Launcher) -> None:
     process = launcher.start('trap "" TERM; echo up; while :; do sleep 0.1; done')
     assert process.stdout is not None
