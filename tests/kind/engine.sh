@@ -65,12 +65,13 @@ down() {
   awk -v folder="$engine/" 'index($2, folder) == 1 {print $2}' /proc/mounts | sort -r |
     while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
   rm -rf "$engine/run"
-  remove_network
+  # One that this machine has besides, started meanwhile, lives on those bridges and chains.
+  env -u DOCKER_HOST timeout 10 docker info >/dev/null 2>&1 || remove_network
   # cgroup v1: dockerd's parent group stays in every hierarchy.
   find /sys/fs/cgroup -depth -type d -path '*/docker*' -exec rmdir {} + 2>/dev/null || true
 }
 
-# dockerd leaves its bridges and chains when it ends; they are ours, because no engine answered before.
+# dockerd leaves its bridges and chains when it ends; they are ours, because no other engine answers.
 remove_network() {
   local link chain table
   for link in $(ip -o link show type bridge | awk -F': ' '{print $2}' | grep -E '^(docker0|br-[0-9a-f]{12})$' || true); do

@@ -7,9 +7,9 @@ source "$(dirname "$0")/env.sh"
 
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-# program PROGRAM PACKAGE: the program on PATH, from the package if it can be installed.
+# program PROGRAM PACKAGE: the program on PATH (a function of that name is none), from the package if it can be installed.
 program() {
-  command -v "$1" >/dev/null && return
+  type -P "$1" >/dev/null && return
   missing+=("$1")
   packages+=("$2")
 }
@@ -20,12 +20,12 @@ install_missing() {
   say "installing ${packages[*]}"
   apt-get update -qq
   # policy-rc.d: a package must not start its service (docker.io would start an engine that is not ours to stop).
-  local policy=/usr/sbin/policy-rc.d made=
+  local policy=/usr/sbin/policy-rc.d
   if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT # an interrupted one would keep services off for ever
+    printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
   fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-  [ -z "$made" ] || rm $policy
 }
 
 python() {
