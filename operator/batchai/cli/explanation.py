@@ -43,6 +43,8 @@ ADVICE = {
     "SecretNotFound": "Submit jobs with --storage-account-key or AZURE_BATCHAI_STORAGE_KEY, and the Secret is made.",
     "StorageDriverMissing": "Install the Azure CSI drivers, or wait until they run on the node.",
     "Unschedulable": "Other pods take what the job needs on its node: kubectl describe node {node}",
+    "VolumeNotAttached": "Another node has the claim's disk: it comes when the pod there ends, or minutes after the"
+    " node died. Jobs on several nodes need a claim of access mode ReadWriteMany.",
     "WaitingForNodes": "Wait for running jobs, or give the cluster more nodes:"
     " batchai cluster resize -n {cluster} -t COUNT",
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from batchai.plan.mounts import CLAIM_VOLUME
 from batchai.plan.node_pod import JOB_CONTAINER
 from batchai.status.mounts import mount_problem
 
@@ -29,6 +30,7 @@ _CANNOT_START = frozenset(
     }
 )
 _KILLED = frozenset({137, 143})
+_UNMOUNTED = re.compile(r"Unable to attach or mount volumes: unmounted volumes=\[([^]]*)\]")
 _FIRST_LINE = re.compile(
     r"phase=(?P<phase>\w+) exit=(?P<exit>-?\d+)(?P<oom> oom=1)?( node=(?P<node>\S*))?( process=(?P<process>.+))?"
 )
@@ -78,6 +80,8 @@ def delay(pod: PodObject, mount_failure: str | None) -> tuple[str, str] | None:
             return "Unschedulable", condition.get("message", condition.get("reason", ""))
     if mount_failure is not None and not _mounted(pod) and _driver_missing(mount_failure):
         return "StorageDriverMissing", mount_failure
+    if mount_failure is not None and not _mounted(pod) and _not_attached(mount_failure):
+        return "VolumeNotAttached", mount_failure
     return None
 
 
@@ -98,7 +102,7 @@ def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
                     f"The container could not be started: {waiting['reason']}",
                     {"imageName": container.get("image", ""), "Info": text},
                 )
-    if mount_failure is not None and not _mounted(pod) and not _driver_missing(mount_failure):
+    if mount_failure is not None and not _mounted(pod) and delay(pod, mount_failure) is None:
         code, text = mount_problem(mount_failure)
         return Problem(code, text, {"Info": mount_failure})
     return None
@@ -138,6 +142,13 @@ def _mounted(pod: PodObject) -> bool:
 def _driver_missing(mount_failure: str) -> bool:
     """A CSI driver has not registered with the kubelet: a new node needs a while for that."""
     return "not found in the list of registered CSI drivers" in mount_failure
+
+
+def _not_attached(mount_failure: str) -> bool:
+    """The kubelet waits for disks of claims: another node may have one while a pod runs there, or while it is dead."""
+    waits = _UNMOUNTED.search(mount_failure)
+    volumes = waits[1].split() if waits else []
+    return bool(volumes) and all(name.startswith(f"{CLAIM_VOLUME}-") for name in volumes)
 
 
 def finished_at(pod: PodObject) -> datetime | None:

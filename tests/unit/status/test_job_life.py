@@ -111,6 +111,12 @@ def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None
     assert "no such share" in condition.message
 
 
+def test_a_mount_that_hangs_is_a_problem_unless_it_is_a_claims() -> None:
+    failure = "Unable to attach or mount volumes: unmounted volumes=[claim-0 nfs-0], unattached volumes=[]: timed out"
+    step = observe(running_job(), pod_raw(), failures={"pod-0": failure})
+    assert is_true(step.status.conditions, life.START_BLOCKED)
+
+
 def test_an_old_mount_failure_is_history_once_the_first_container_has_started() -> None:
     init = [{"name": "launcher", "state": {"terminated": {"exitCode": 0}}}]
     pod = pod_raw(initContainerStatuses=init)
@@ -127,6 +133,12 @@ def test_an_old_mount_failure_is_history_once_the_first_container_has_started() 
             "Unschedulable",
         ),
         (pod_raw(), "driver name x not found in the list of registered CSI drivers", "StorageDriverMissing"),
+        (
+            pod_raw(),
+            "Unable to attach or mount volumes: unmounted volumes=[claim-0 claim-1], unattached volumes=[], "
+            "failed to process volumes=[]: context deadline exceeded",
+            "VolumeNotAttached",
+        ),
     ],
 )
 def test_what_the_cluster_lacks_makes_the_job_wait_and_not_fail(
