@@ -50,7 +50,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def make(space: Space, key: Path, **spec: Any) -> None:
+def make(space: Space, key: Path, labels: dict[str, str] | None = None, **spec: Any) -> None:
     public = key.with_suffix(".pub").read_text().strip()
     access = {
         "userAccountSettings": {"adminUserName": "Admin_1", "adminUserSshPublicKey": public},
@@ -58,7 +58,9 @@ def make(space: Space, key: Path, **spec: Any) -> None:
     }
     disks = {"diskCount": 2, "diskSizeInGB": 1, "storageAccountType": "Standard_LRS"}
     given = {"workspace": "work", "vmSize": "STANDARD_D2", "sshConfiguration": access, "dataDisks": disks, **spec}
-    space.cluster.apply(space.resource("FileServer", "nfs", given))
+    server = space.resource("FileServer", "nfs", given)
+    server["metadata"]["labels"] = labels or {}
+    space.cluster.apply(server)
 
 
 def status(space: Space) -> dict[str, Any]:
@@ -141,12 +143,31 @@ def test_a_load_balancer_lets_those_in_who_are_named(space: Space) -> None:
     assert [port["port"] for port in spec["ports"]] == [22]
 
 
-def test_the_data_outlives_the_file_server_until_it_may_go(space: Space, key: Path) -> None:
-    def delete() -> None:
-        space.cluster.kubectl("delete", "bfs", "nfs", "-n", space.namespace)
-        space.wait_until(lambda: pod_uid(space) is None, "its pod is gone")
+def delete(space: Space) -> None:
+    space.cluster.kubectl("delete", "bfs", "nfs", "-n", space.namespace)
+    space.wait_until(lambda: pod_uid(space) is None, "its pod is gone")
 
-    delete()
+
+def wait_for_problem(space: Space, reason: str, words: str) -> None:
+    space.wait_until(
+        lambda: any(
+            item["reason"] == reason and words in item["message"] for item in status(space).get("conditions", [])
+        ),
+        f"it says {reason}",
+    )
+
+
+def test_data_that_was_left_is_not_given_to_another_nor_is_more_promised_than_there_is(space: Space, key: Path) -> None:
+    delete(space)
+    make(space, key, labels={"batchai.dev/name": "NFS"})
+    wait_for_problem(space, "NameTaken", "the former file server 'nfs' of workspace 'work'")
+    delete(space)
+    make(space, key, dataDisks={"diskCount": 2, "diskSizeInGB": 2, "storageAccountType": "Standard_LRS"})
+    wait_for_problem(space, "Refused", "resize")
+
+
+def test_the_data_outlives_the_file_server_until_it_may_go(space: Space, key: Path) -> None:
+    delete(space)
     make(space, key)
     space.wait_until(lambda: ready(space), "the next one of the name serves")
     wait_for(space, f"nfs-cat {url(space, '/note')}")
@@ -166,5 +187,5 @@ def test_the_data_outlives_the_file_server_until_it_may_go(space: Space, key: Pa
         lambda: space.cluster.get("pvc", CLAIM, space.namespace)["metadata"].get("ownerReferences"),
         "it is owned",
     )
-    delete()
+    delete(space)
     space.wait_until(lambda: not space.cluster.list("pvc", space.namespace), "the claim is gone")

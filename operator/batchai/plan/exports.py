@@ -29,7 +29,8 @@ def export_of(servers: Iterable[Mapping[str, Any]], namespace: str, identifier: 
     if not named:
         where = f"in workspace '{workspace}'" if workspace else f"in namespace '{namespace}'"
         raise DependencyNotReady("FileServerNotFound", f"{waits}: it does not exist {where}")
-    raw = min(named, key=lambda raw: raw["metadata"]["name"] != parts[-1])
+    # The names in an id are Azure's.
+    raw = min(named, key=lambda raw: (azure_name(raw) if workspace else raw["metadata"]["name"]) != parts[-1])
     status = FileServer.model_validate(raw).status
     settings = status.mount_settings
     if status.provisioning_state != "succeeded" or settings is None or settings.file_server_internal_ip is None:

@@ -64,20 +64,21 @@ def public_service(server: FileServer) -> dict[str, Any] | None:
 def stateful_set(server: FileServer, image: str, storage_class: str | None) -> dict[str, Any]:
     """The server with its claim. storage_class: None for the cluster's default. Raises SpecError for a user root."""
     name = file_server_name(server.metadata.name)
-    disks = server.spec.data_disks
     spec = {
         "serviceName": name,
         "replicas": 1,
+        # Else a pod that never was ready, as with a wrong image, is never replaced by a better one.
+        "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": _labels(server)},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": server.spec.reclaim_policy, "whenScaled": "Retain"},
         "template": {"metadata": {"labels": _labels(server)}, "spec": _pod(server, image)},
         "volumeClaimTemplates": [
             {
-                "metadata": {"name": CLAIM, "labels": _labels(server)},
+                "metadata": {"name": CLAIM, "labels": {**_labels(server), **whose_data(server)}},
                 "spec": {
                     "accessModes": ["ReadWriteOnce"],
                     **({"storageClassName": storage_class} if storage_class else {}),
-                    "resources": {"requests": {"storage": f"{disks.disk_count * disks.disk_size_in_gb}Gi"}},
+                    "resources": {"requests": {"storage": f"{size_in_gb(server)}Gi"}},
                 },
             }
         ],
@@ -88,6 +89,17 @@ def stateful_set(server: FileServer, image: str, storage_class: str | None) -> d
 def claim_name(server: str) -> str:
     """The claim that holds a FileServer's data."""
     return f"{CLAIM}-{file_server_name(server)}-0"
+
+
+def size_in_gb(server: FileServer) -> int:
+    """What the claim asks for: all disks together."""
+    return server.spec.data_disks.disk_count * server.spec.data_disks.disk_size_in_gb
+
+
+def whose_data(server: FileServer) -> dict[str, str]:
+    """Labels of a claim, which may outlive its FileServer: Azure's names, for Kubernetes' may come to be another's."""
+    labels = server.metadata.labels
+    return {name: labels[name] for name in (names.LABEL_WORKSPACE, names.LABEL_NAME) if name in labels}
 
 
 def _described(server: FileServer, name: str, spec: dict[str, Any]) -> dict[str, Any]:

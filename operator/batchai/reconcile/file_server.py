@@ -5,7 +5,7 @@ from typing import Any
 from batchai.api import names
 from batchai.api.fileserver import FileServer
 from batchai.errors import ConflictError, KubeApiError, SpecError
-from batchai.kube.client import FILESERVERS, SERVICES, STATEFULSETS, Resource
+from batchai.kube.client import CLAIMS, FILESERVERS, SERVICES, STATEFULSETS, Resource
 from batchai.kube.store import Object
 from batchai.plan import file_server as plan
 from batchai.reconcile.context import Context, Key
@@ -65,6 +65,7 @@ class FileServerReconciler:
         public = plan.public_service(server)
         storage_class = settings.file_server_storage_classes.get(server.spec.data_disks.storage_account_type)
         service = await self._applied(SERVICES, plan.service(server))
+        await self._fit_claim(server)
         await self._applied(
             STATEFULSETS, plan.stateful_set(server, settings.file_server_image, storage_class), mutable=_MUTABLE
         )
@@ -83,6 +84,31 @@ class FileServerReconciler:
             pod=min(pods, key=lambda pod: "deletionTimestamp" in pod["metadata"], default=None),
             refused=refused,
         )
+
+    async def _fit_claim(self, server: FileServer) -> None:
+        """Lets a claim that is there already, as a former FileServer's, grow to what this one asks for.
+
+        Raises ConflictError if it holds the data of another one whose Kubernetes name is the same.
+        """
+        api, name = self._context.api, plan.claim_name(server.metadata.name)
+        try:
+            claim = await api.get(CLAIMS, name, namespace=server.metadata.namespace)
+        except KubeApiError as error:
+            if not error.not_found:
+                raise
+            return
+        whose, labels = plan.whose_data(server), claim["metadata"].get("labels", {})
+        if any(labels.get(label, wanted) != wanted for label, wanted in whose.items()):
+            former = f"'{labels.get(names.LABEL_NAME)}' of workspace '{labels.get(names.LABEL_WORKSPACE)}'"
+            raise ConflictError(
+                f"PersistentVolumeClaim {name} holds the data of the former file server {former}: "
+                "delete it, or give this one another name"
+            )
+        # What is not in Gi was not written by us.
+        has, wanted = claim["spec"]["resources"]["requests"]["storage"], plan.size_in_gb(server)
+        if has.endswith("Gi") and float(has.removesuffix("Gi")) < wanted:
+            spec = {"resources": {"requests": {"storage": f"{wanted}Gi"}}}
+            await api.patch(CLAIMS, name, {"spec": spec}, namespace=server.metadata.namespace)
 
     async def _applied(
         self, resource: Resource, body: dict[str, Any], mutable: tuple[str, ...] | None = None
