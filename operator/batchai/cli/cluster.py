@@ -1,9 +1,8 @@
 """`batchai cluster`: create, show, list, delete, resize, auto-scale."""
 
-import getpass
 from argparse import ArgumentParser, Namespace
 
-from batchai.cli import accounts, arguments, autostorage, clusterfile, configfile, lookup, shapes
+from batchai.cli import accounts, arguments, autostorage, clusterfile, configfile, lookup, shapes, ssh
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import CLUSTER, WORKSPACE, Path
@@ -65,7 +64,7 @@ def _path(args: Namespace) -> Path:
 def create(args: Namespace, session: Session) -> Object:
     """Creates the cluster of a config file and the options, and the Secrets that its mounts need."""
     given = accounts.of_arguments(args, session.environ)
-    file = clusterfile.read(vars(args), given, getpass.getuser)
+    file = clusterfile.read(vars(args), given, ssh.current_user)
     for warning in file.warnings:
         session.say(f"WARNING: {warning}")
     path = _path(args)

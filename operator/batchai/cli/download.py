@@ -96,7 +96,12 @@ def _fetch(session: Session, directory: Directory, each: Download) -> None:
             data = session.patiently(lambda: directory.read(each.path, offset, length), _may_pass)  # noqa: B023 - called at once
             if not data:
                 break
+            if os.fstat(part.fileno()).st_size != offset:
+                raise Problem(
+                    f"another download writes {each.part}.", "Wait for its end, or give another folder: --to FOLDER."
+                )
             part.write(data)
+            part.flush()
             if session.progress:
                 session.progress(f"{each.path} {100 * part.tell() // (each.entry.size or 1)} %")
         size = part.tell()

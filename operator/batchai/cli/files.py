@@ -243,6 +243,12 @@ def output(args: Namespace, session: Session, item: Object) -> Output:
         return volume_location(path, mounts, lives=lives, restricted=restricted)
 
     if locate(lives=True) is None:
+        if found is None and path.startswith(f"{MOUNT_ROOT}/"):
+            raise SpecError(
+                "outputDirectories",
+                f"'{directory_id}' lies at {path}, in what cluster '{job.spec.cluster}' mounted, and that was deleted: "
+                "read it where it is stored, or create the cluster again",
+            )
         raise SpecError(
             "outputDirectories", f"'{directory_id}' lies at {path}, which is not on a mounted file system: it is gone"
         )
@@ -253,7 +259,7 @@ def output(args: Namespace, session: Session, item: Object) -> Output:
 def _place_of_job(
     args: Namespace, session: Session, metadata: Object, locate: Callable[..., VolumeLocation | None]
 ) -> reader.Place | None:
-    """On the node where the job writes; anywhere when it has ended; None before its pods run.
+    """On the node where the job writes, or where another one has its claim; else anywhere; None before its pods run.
 
     A reader that came first would bind or hold a volume where the job's pods cannot have it.
     """
@@ -265,9 +271,19 @@ def _place_of_job(
     location = locate(lives=lives)
     if location is None or (lives and not running):
         return None
+    claim = location.source.get("persistentVolumeClaim", {}).get("claimName")
+    if claim and not running:
+        running = [pod for pod in session.kube.list(kube.PODS, group) if _has_claim(pod, claim)]
     node = running[0]["spec"]["nodeName"] if running else None
     images = (pod["spec"]["initContainers"][0]["image"] for pod in pods if pod["spec"].get("initContainers"))
     return reader.Place(location, node, next(images, None))
+
+
+def _has_claim(pod: Object, claim: str) -> bool:
+    volumes = pod["spec"].get("volumes", [])
+    return pod.get("status", {}).get("phase") == "Running" and any(
+        volume.get("persistentVolumeClaim", {}).get("claimName") == claim for volume in volumes
+    )
 
 
 def _setup_output(args: Namespace, session: Session, cluster: Cluster, suffix: str) -> Output:

@@ -1,9 +1,8 @@
 """`batchai file-server`: create, show, list, delete."""
 
-import getpass
 from argparse import ArgumentParser, Namespace
 
-from batchai.cli import arguments, configfile, fileserverfile, lookup, shapes
+from batchai.cli import arguments, configfile, fileserverfile, lookup, shapes, ssh
 from batchai.cli.arguments import Group
 from batchai.cli.kube import Object
 from batchai.cli.lookup import FILE_SERVER, WORKSPACE, Path
@@ -64,7 +63,7 @@ def create(args: Namespace, session: Session) -> Object:
 
 def _administrator() -> str:
     """Who runs the command, unless that is root, which a file server lets nobody be."""
-    user = getpass.getuser()
+    user = ssh.current_user()
     return user if user != "root" else "batchai"
 
 

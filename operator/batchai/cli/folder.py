@@ -21,24 +21,21 @@ class Folder:
     digest: str
 
     @property
-    def remote(self) -> str:
-        """Where it lies in a share. No other content comes there, so a running job's code never changes."""
-        return f"{ROOT}/{self.digest}"
-
-    @property
     def marker(self) -> str:
-        """The empty file beside it that says that all of it is there."""
-        return f"{self.remote}.complete"
+        """The file of a share that says where all of it lies there, below ROOT."""
+        return f"{ROOT}/{self.digest}.complete"
 
 
-def read(path: Path) -> Folder:
-    """The folder at `path`, without .git and __pycache__. Raises UsageProblem for what is none."""
+def read(path: Path, without: Path | None = None) -> Folder:
+    """The folder at `path`, without .git, __pycache__ and one file. Raises UsageProblem for what is none."""
     if not path.is_dir():
         raise UsageProblem(f"{path}: is no folder.", "Give the folder that holds the job's code.")
     files = sorted(
         file.relative_to(path).as_posix()
         for file in path.rglob("*")
-        if file.is_file() and not _LEFT_OUT & set(file.relative_to(path).parts)
+        if file.is_file()
+        and not _LEFT_OUT & set(file.relative_to(path).parts)
+        and (without is None or not file.samefile(without))
     )
     if not files:
         raise UsageProblem(f"{path}: has no files.", "Give the folder that holds the job's code.")
@@ -46,5 +43,8 @@ def read(path: Path) -> Folder:
     for file in files:
         with (path / file).open("rb") as content:
             inner = hashlib.file_digest(content, "sha256").hexdigest()
-        digest.update(f"{file}\0{inner}\0".encode())
+        try:
+            digest.update(f"{file}\0{inner}\0".encode())
+        except UnicodeEncodeError as error:
+            raise UsageProblem(f"{path}: {file!r} is no name in UTF-8, as storage wants it.", "Rename it.") from error
     return Folder(path, files, digest.hexdigest()[:16])

@@ -1,7 +1,7 @@
 """`batchai job`: create, show, list, delete, terminate, wait."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchai.api.job import TERMINAL_STATES
@@ -70,9 +70,17 @@ def create(args: Namespace, session: Session) -> Object:
 
 
 def create_of(
-    args: Namespace, session: Session, given: Given, file: JobFile, prepare: Callable[[], None] | None = None
+    args: Namespace,
+    session: Session,
+    given: Given,
+    file: JobFile,
+    prepare: Callable[[Mapping[str, str]], JobFile] | None = None,
 ) -> Object:
-    """Creates a job and its Secrets; `prepare` is called when storage accounts have theirs, before the job exists."""
+    """Creates a job and its Secrets.
+
+    prepare: called before the job exists with the Secret of each of its storage accounts; the job is then what it
+    returns.
+    """
     for warning in file.warnings:
         session.say(f"WARNING: {warning}")
     path = job_path(args, args.name)
@@ -82,7 +90,7 @@ def create_of(
     name = lookup.free_name(session, JOB, path)
     secrets = accounts.provide_all(session, path.namespace, given, file.keys)
     if prepare:
-        prepare()
+        file = prepare(secrets)
     spec = file.spec(job=name, experiment=experiment, cluster=cluster["metadata"]["name"], accounts=secrets)
     body = lookup.manifest(JOB, path, name, spec)
     with configfile.refusals_of(file.source):

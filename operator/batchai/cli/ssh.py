@@ -1,5 +1,6 @@
 """The administrator of a cluster or a file server, and the SSH key that az finds or makes (Batch AI reference §8)."""
 
+import getpass
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,14 @@ _RSA_KEY = re.compile(r"ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]+={0,3}(?: .*)?")
 def default_key() -> Path:
     """Where the private key lies that az uses unless told otherwise."""
     return Path.home() / ".ssh" / "id_rsa"
+
+
+def current_user() -> str:
+    """Who runs the command. Raises UsageProblem where the system has no name for it, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise UsageProblem("this system does not know the name of its user.", "Give --user-name NAME.") from error
 
 
 def administrator(

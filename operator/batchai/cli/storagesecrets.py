@@ -39,7 +39,10 @@ def add(args: Namespace, session: Session) -> Object:
     known = accounts.given(session.environ, args.name, args.storage_account_key, args.storage_account_sas)
     account = known.accounts.get(args.name) or StorageAccount(args.name)
     if account.key is None and account.sas_token is None:
-        key = getpass.getpass(f"Key of storage account '{args.name}' (it is not shown): ").strip()
+        try:
+            key = getpass.getpass(f"Key of storage account '{args.name}' (it is not shown): ").strip()
+        except EOFError:
+            key = ""
         if not key:
             raise UsageProblem("there is no key.", "Give --storage-account-key or --storage-account-sas.")
         account = replace(account, key=key)

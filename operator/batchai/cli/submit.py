@@ -5,8 +5,10 @@ The job finds the folder in $AZ_BATCHAI_INPUT_CODE. What to run is in its job.js
 
 import io
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 from batchai.api.mounts import MountVolumes
 from batchai.cli import accounts, arguments, configfile, folder, job, jobfile
@@ -41,18 +43,19 @@ def register(jobs: Group) -> None:
 def submit(args: Namespace, session: Session) -> Object:
     """Uploads the folder, unless that very content is there already, and creates the job."""
     given = accounts.of_arguments(args, session.environ)
-    code = folder.read(Path(args.folder))
     source, properties = _properties(args)
+    # The job's file may hold keys, which are nobody's business who may read the share.
+    code = folder.read(Path(args.folder), None if args.command_line is not None else Path(source))
     file = jobfile.complete(properties, source, vars(args), given)
     mount, location = _home(file)
 
-    def upload() -> None:
-        known = given.accounts
-        account = accounts.account_of(session, args.resource_group, location.account, location.secret_name, known)
+    def upload(secrets: Mapping[str, str]) -> JobFile:
+        secret = secrets.get(location.account, location.secret_name)
+        account = accounts.account_of(session, args.resource_group, location.account, secret, given.accounts)
         with session.directory(location, account) as directory:
-            _upload(session, directory, code)
+            return _with_input(file, f"{_ROOT}/{mount}/{_uploaded(session, directory, code)}")
 
-    return job.create_of(args, session, given, _with_input(file, f"{_ROOT}/{mount}/{code.remote}"), upload)
+    return job.create_of(args, session, given, _with_input(file, f"{_ROOT}/{mount}/{folder.ROOT}"), upload)
 
 
 def _properties(args: Namespace) -> tuple[str, Properties]:
@@ -97,15 +100,20 @@ def _with_input(file: JobFile, path: str) -> JobFile:
     return replace(file, properties={**file.properties, "inputDirectories": [*others, {"id": INPUT, "path": path}]})
 
 
-def _upload(session: Session, directory: Directory, code: Folder) -> None:
-    if directory.find(code.marker) is not None:
-        session.say(f"The folder is in storage already, as {code.remote}.")
-        return
+def _uploaded(session: Session, directory: Directory, code: Folder) -> str:
+    """Where the folder lies in storage. Nobody else writes there, so a running job's code never changes."""
+    known = directory.find(code.marker)
+    if known is not None and known.size:
+        remote = directory.read(code.marker, 0, known.size).decode()
+        session.say(f"The folder is in storage already, as {remote}.")
+        return remote
+    remote = f"{folder.ROOT}/{code.digest}-{token_hex(4)}"
     for number, file in enumerate(code.files, start=1):
         path = code.path / file
         if session.progress:
             session.progress(f"Uploading {file} ({number} of {len(code.files)})")
         with path.open("rb") as content:
-            directory.write(f"{code.remote}/{file}", content, path.stat().st_size)
-    directory.write(code.marker, io.BytesIO(), 0)
-    session.say(f"Uploaded {len(code.files)} files as {code.remote}.")
+            directory.write(f"{remote}/{file}", content, path.stat().st_size)
+    directory.write(code.marker, io.BytesIO(remote.encode()), len(remote))
+    session.say(f"Uploaded {len(code.files)} files as {remote}.")
+    return remote

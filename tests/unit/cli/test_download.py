@@ -125,6 +125,27 @@ def test_a_file_that_is_written_meanwhile_is_said_so(
     assert (tmp_path / "m").stat().st_mtime != MODIFIED.timestamp()
 
 
+def test_two_downloads_of_a_file_do_not_mix(
+    terminal: Terminal, storage: FakeStorage, tmp_path: Path, reads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.files = {"m": b"0123456789"}
+    read = storage.read
+
+    def beside(path: str, offset: int, length: int) -> bytes:
+        if offset == 4:
+            [part] = tmp_path.glob("m.*.part")
+            with part.open("ab") as other:
+                other.write(b"4567")
+        return read(path, offset, length)
+
+    monkeypatch.setattr(storage, "read", beside)
+    with pytest.raises(Problem, match="another download writes"):
+        terminal.run(f"{COMMAND} -t {tmp_path}")
+    monkeypatch.setattr(storage, "read", read)
+    terminal.run(f"{COMMAND} -t {tmp_path}")
+    assert contents(tmp_path) == {"m": b"0123456789"}
+
+
 def test_a_file_that_shrinks_is_an_error(
     terminal: Terminal, storage: FakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,15 @@
 """`job submit` against an API and a storage in memory."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from tests.unit.cli.fakes import FakeStorage, Terminal
 
+from batchai.api import names
 from batchai.cli import folder
-from batchai.cli.kube import JOBS
+from batchai.cli.kube import JOBS, SECRETS
 from batchai.cli.problems import Problem, UsageProblem
 
 PLACE = "-c nc6 -g ns -w w -e e --storage-account-name acc"
@@ -42,9 +44,10 @@ def test_a_folder_and_a_command(terminal: Terminal, storage: FakeStorage, code: 
         f"job submit {code} -n j_1 {PLACE} --afs-name share --image python:3 --node-count 2",
         "--command=python train.py; echo",
     )
-    digest = folder.read(code).digest
-    root = f"batchai-code/{digest}"
-    assert storage.files == {f"{root}/train.py": b"print()", f"{root}/lib/a.py": b"", f"{root}.complete": b""}
+    marker = folder.read(code).marker
+    root = storage.files[marker].decode()
+    assert root.startswith(f"{marker.removesuffix('.complete')}-")
+    assert storage.files == {f"{root}/train.py": b"print()", f"{root}/lib/a.py": b"", marker: root.encode()}
     location, account = storage.opened[0]
     assert (location.kind, location.container, location.path, account.key) == ("file", "share", "", "a2V5")
     mounts = "$AZ_BATCHAI_JOB_MOUNT_ROOT/afs"
@@ -60,9 +63,12 @@ def test_a_folder_and_a_command(terminal: Terminal, storage: FakeStorage, code: 
 def test_the_same_content_is_uploaded_once(terminal: Terminal, storage: FakeStorage, code: Path) -> None:
     submit = f"job submit {code} {PLACE} --bfs-name box --command true"
     terminal.run(f"{submit} -n a")
-    storage.files = dict.fromkeys(storage.files, b"kept")
-    terminal.run(f"{submit} -n b")
-    assert set(storage.files.values()) == {b"kept"}
+    marker = folder.read(code).marker
+    storage.files |= {path: b"kept" for path in storage.files if path != marker}
+    before = dict(storage.files)
+    made = terminal.run(f"{submit} -n b")
+    assert storage.files == before
+    assert made["inputDirectories"][0]["path"].endswith(before[marker].decode())
     assert "is in storage already" in terminal.said[-1]
     assert storage.opened[-1][0].kind == "blob"
     (code / "train.py").write_text("other")
@@ -70,7 +76,16 @@ def test_the_same_content_is_uploaded_once(terminal: Terminal, storage: FakeStor
     assert {content for path, content in storage.files.items() if path.endswith("train.py")} == {b"kept", b"other"}
 
 
-def test_the_folders_own_job_file(terminal: Terminal, code: Path) -> None:
+def test_one_that_is_being_uploaded_is_left_alone(terminal: Terminal, storage: FakeStorage, code: Path) -> None:
+    submit = f"job submit {code} {PLACE} --afs-name share --command true"
+    first = terminal.run(f"{submit} -n a")["inputDirectories"][0]["path"]
+    marker = storage.files.pop(folder.read(code).marker)  # as if the first had not come to its end
+    second = terminal.run(f"{submit} -n b")["inputDirectories"][0]["path"]
+    assert marker.decode() in first
+    assert first != second
+
+
+def test_the_folders_own_job_file(terminal: Terminal, storage: FakeStorage, code: Path) -> None:
     share = {"azureFileUrl": "https://<YOUR_STORAGE_ACCOUNT>.file.core.windows.net/share", "relativeMountPath": "logs"}
     properties = {
         "nodeCount": 1,
@@ -81,7 +96,9 @@ def test_the_folders_own_job_file(terminal: Terminal, code: Path) -> None:
     }
     (code / "job.json").write_text(json.dumps({"properties": properties}))
     made = terminal.run(f"job submit {code} -n j {PLACE}")
-    path = f"$AZ_BATCHAI_JOB_MOUNT_ROOT/logs/batchai-code/{folder.read(code).digest}"
+    marker = folder.read(code, code / "job.json").marker
+    path = f"$AZ_BATCHAI_JOB_MOUNT_ROOT/logs/{storage.files[marker].decode()}"
+    assert not any(name.endswith("job.json") for name in storage.files), "it may hold keys"
     assert made["inputDirectories"] == [{"id": "DATA", "path": "data"}, {"id": "CODE", "path": path}]
 
 
@@ -115,3 +132,19 @@ def test_a_folder_is_known_by_its_content(tmp_path: Path, code: Path) -> None:
     (tmp_path / "empty/.git").mkdir(parents=True)
     with pytest.raises(UsageProblem, match="has no files"):
         folder.read(tmp_path / "empty")
+
+
+def test_a_name_that_storage_cannot_have(terminal: Terminal, code: Path) -> None:
+    Path(os.fsdecode(os.fsencode(code) + b"/caf\xe9.py")).write_text("")
+    with pytest.raises(UsageProblem, match="no name in UTF-8"):
+        terminal.run(f"job submit {code} {PLACE} -n j --command true --afs-name share")
+
+
+def test_the_folder_goes_there_with_the_secret_of_the_job(terminal: Terminal, storage: FakeStorage, code: Path) -> None:
+    labels = {names.LABEL_STORAGE_ACCOUNT: "acc"}
+    data = {"azurestorageaccountname": "YWNj", "azurestorageaccountkey": "b3duZXI="}
+    secret = {"metadata": {"name": "own", "namespace": "ns", "labels": labels}, "data": data}
+    terminal.kube.create(SECRETS, "ns", secret)
+    terminal.environ.clear()
+    terminal.run(f"job submit {code} {PLACE} -n j --command true --afs-name share")
+    assert storage.opened[0][1].key == "b3duZXI="

@@ -45,7 +45,7 @@ def test_the_reader_may_nothing_but_read() -> None:
     pod = reader_pod("r", "ns", location, "launcher:1", node="n1", user=None)
     (container,) = pod["spec"]["containers"]
     assert container["volumeMounts"] == [{"name": "volume", "mountPath": "/volume", "readOnly": True}]
-    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["DAC_READ_SEARCH"]}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]}
     assert pod["spec"]["nodeName"] == "n1"
     assert "activeDeadlineSeconds" in pod["spec"]
     restricted = reader_pod("r", "ns", location, "launcher:1", node=None, user=1000)["spec"]
