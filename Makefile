@@ -55,7 +55,7 @@ unit: venv ## Unit and property tests
 .PHONY: e2e
 e2e: deploy ## End-to-end tests on the kind cluster; T=name runs one
 	tests/kind/images.sh ash bare mpi nfs torch tensorflow
-	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 -m "not toolkits and not crashes and not kwok" $(if $(T),-k "$(T)")
+	source tests/kind/env.sh && $(BIN)/pytest tests/e2e --timeout 300 -m "not toolkits and not crashes and not kwok and not mixes" $(if $(T),-k "$(T)")
 
 .PHONY: e2e-toolkits
 e2e-toolkits: deploy ## Those with toolkits whose images are big or slow to build; T=name runs one
@@ -65,6 +65,10 @@ e2e-toolkits: deploy ## Those with toolkits whose images are big or slow to buil
 .PHONY: e2e-crashes
 e2e-crashes: deploy ## The operator killed at each of its writes in turn
 	source tests/kind/env.sh && $(BIN)/pytest tests/e2e -m crashes
+
+.PHONY: e2e-mixes
+e2e-mixes: deploy ## Fifty mixes of gangs and single nodes on the cluster's three nodes
+	source tests/kind/env.sh && $(BIN)/pytest tests/e2e -m mixes
 
 .PHONY: e2e-kwok
 e2e-kwok: deploy ## Those with nodes that come and go, which KWOK plays
