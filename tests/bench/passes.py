@@ -38,7 +38,7 @@ class _Answers:
         self._version += 1
         self.writes += 1
         patched: Object = _merged(raw, body)
-        return patched | {"metadata": raw["metadata"] | {"resourceVersion": str(self._version)}}
+        return patched | {"metadata": patched["metadata"] | {"resourceVersion": str(self._version)}}
 
     async def exists_secret(self, _namespace: str, _name: str) -> bool:
         return True
@@ -50,6 +50,7 @@ class Scene:
     def __init__(self, *, jobs: int, running: int) -> None:
         objects, nodes, queue = ObjectStore(KINDS), Store(), WorkQueue[Key](lambda: 1.0)
         objects.put("Workspace", _object("Workspace", "w", {}))
+        objects.put("Experiment", _object("Experiment", "e", {"workspace": "w"}))
         spec = {
             "workspace": "w",
             "vmSize": "Standard_NC6",

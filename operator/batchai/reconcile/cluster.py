@@ -185,14 +185,22 @@ class ClusterReconciler:
 
     def _place(self, raw: Object) -> Job | Waiter | None:
         """A job that holds nodes, or one that waits for them, or None."""
-        job = admitted(self._context.models.of(raw), self._context.subscription, self._context.clock())
+        context = self._context
+        job = admitted(context.models.of(raw), self._experiment(raw), context.subscription, context.clock())
         return job if job.status.execution_state in ledger.HOLDING_STATES else waiter(job)
+
+    def _experiment(self, job: Object) -> Object | None:
+        return self._context.objects.get("Experiment", job["metadata"]["namespace"], job["spec"]["experiment"])
 
     def _unfinished(self, key: Key, memory: _Memory) -> tuple[dict[str, Job], list[Waiter]]:
         """The jobs that hold nodes, by name, and those that wait."""
         items = self._context.objects.children("Job", "cluster", key.namespace, key.name)
         places = memory.jobs.read(
-            item for item in items if item.get("status", {}).get("executionState") not in TERMINAL_STATES
+            item
+            for item in items
+            if (state := item.get("status", {}).get("executionState")) not in TERMINAL_STATES
+            # Of a new job more than its own version counts.
+            and (state is not None or self._experiment(item) is not None)
         )
         return (
             {place.metadata.name: place for place in places if isinstance(place, Job)},

@@ -52,18 +52,43 @@ class JobReconciler:
         if "deletionTimestamp" in raw["metadata"]:
             await self._remove(own)
             return None
-        experiment = context.objects.get("Experiment", key.namespace, raw["spec"]["experiment"])
-        if experiment is not None:
-            raw = await adopted(context, JOBS, raw, experiment)
-        if raw.get("status", {}).get("executionState") in TERMINAL_STATES:
+        state = raw.get("status", {}).get("executionState")
+        # Pods do not wait for what nothing but the job's end needs: the queue sees to new jobs that do not start.
+        starts = state == "running" and not own
+        if not starts and not (state is None and self._can_start(raw)):
+            raw = await self._adopted(raw)
+        if state in TERMINAL_STATES:
             await self._finish(own)
             return None
         job = context.models.of(raw)
-        if job.status.execution_state in {"running", "terminating"}:
-            return await self._run(raw, job, own)
+        if state in {"running", "terminating"}:
+            again = await self._run(raw, job, own)
+            if starts and context.pods.by_index("job", f"{key.namespace}/{key.name}"):
+                context.queue.add(key, background=True)
+            elif starts:
+                await self._adopted(raw)
+            return again
         await self._remove(own)
         await self._queue(raw, job)
         return None
+
+    def _can_start(self, raw: Object) -> bool:
+        """Everything that a new job belongs to is there, so its Cluster's queue will take it up."""
+        objects, namespace, spec = self._context.objects, raw["metadata"]["namespace"], raw["spec"]
+        cluster = objects.get("Cluster", namespace, spec["cluster"])
+        return (
+            not spec.get("terminate", False)
+            and objects.get("Experiment", namespace, spec["experiment"]) is not None
+            and cluster is not None
+            and cluster.get("status", {}).get("provisioningState") == "succeeded"
+        )
+
+    async def _adopted(self, raw: Object) -> Object:
+        """The job as it is now, which belongs to its Experiment if that is there."""
+        objects, metadata = self._context.objects, raw["metadata"]
+        raw = objects.get("Job", metadata["namespace"], metadata["name"]) or raw
+        experiment = objects.get("Experiment", metadata["namespace"], raw["spec"]["experiment"])
+        return await adopted(self._context, JOBS, raw, experiment) if experiment is not None else raw
 
     async def _queue(self, raw: Object, job: Job) -> None:
         """A job that has no nodes: refuses what cannot run, names what is missing, else leaves it to its cluster."""
@@ -72,15 +97,16 @@ class JobReconciler:
         if job.spec.terminate:
             await write_status(context, JOBS, raw, life.terminated(job, now))
             return
-        if context.objects.get("Experiment", namespace, job.spec.experiment) is None:
+        experiment = context.objects.get("Experiment", namespace, job.spec.experiment)
+        if experiment is None:
             await self._wait_for(raw, job, "Experiment", job.spec.experiment)
             return
-        job = admitted(job, context.subscription, now)
+        job = admitted(job, experiment, context.subscription, now)
         try:
             check(job, self._stored_identity(job), context.settings.vault_identity)
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
-            await write_status(context, JOBS, raw, life.failed(job, problem, now))
+            await write_status(context, JOBS, await self._adopted(raw), life.failed(job, problem, now))
             return
         cluster = context.objects.get("Cluster", namespace, job.spec.cluster)
         if cluster is None:

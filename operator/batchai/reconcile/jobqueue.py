@@ -9,12 +9,13 @@ from batchai.api.cluster import Cluster
 from batchai.api.job import Job, JobStatus
 from batchai.errors import DependencyNotReady, KubeApiError
 from batchai.kube.client import JOBS
+from batchai.kube.store import Object
 from batchai.plan import secrets
 from batchai.plan.mounts import claim_names, file_server_ids
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.presence import Kind, Presence
 from batchai.reconcile.storage import file_server
-from batchai.reconcile.writes import together, write_status
+from batchai.reconcile.writes import adopted, together, write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
 from batchai.status import job as life
 
@@ -155,7 +156,7 @@ class JobQueue:
             changes.append((waiter.job, life.waiting(waiter.job, reason, message, position=place, now=now)))
         if changes and not early and not cut:
             self._told[cluster.metadata.uid] = now
-        await together(self._write(job, status) for job, status in changes)
+        await together(self._accept(job, status) for job, status in changes)
         if cut:
             return timedelta(0)
         return last + _REFRESH - now if skipped and last is not None else None
@@ -187,10 +188,24 @@ class JobQueue:
             return error
         return None
 
+    async def _accept(self, job: Job, status: JobStatus) -> None:
+        """Writes the status of a job that waits; before the first one it is made to belong to its Experiment."""
+        context, namespace = self._context, job.metadata.namespace
+        raw = self._current(job)
+        experiment = context.objects.get("Experiment", namespace, job.spec.experiment)
+        if raw is not None and experiment is not None:
+            raw = await adopted(context, JOBS, raw, experiment)
+        if raw is not None:
+            await write_status(context, JOBS, raw, status)
+
     async def _write(self, job: Job, status: JobStatus) -> None:
-        raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
-        if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
+        if (raw := self._current(job)) is not None:
             await write_status(self._context, JOBS, raw, status)
+
+    def _current(self, job: Job) -> Object | None:
+        """The job, unless it is not any more what was looked at."""
+        raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
+        return raw if raw and raw["metadata"]["resourceVersion"] == job.metadata.resource_version else None
 
 
 def _needs(job: Job, cluster: Cluster) -> Iterator[_Need]:

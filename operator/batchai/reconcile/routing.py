@@ -48,7 +48,6 @@ def _in_queue(job: Object | None) -> tuple[Any, ...] | None:
     status = job.get("status", {})
     return (
         status.get("executionState"),
-        bool(job["metadata"].get("ownerReferences")),
         status.get("attempt"),
         job["spec"].get("terminate", False),
         "deletionTimestamp" in job["metadata"],

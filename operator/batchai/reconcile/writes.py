@@ -1,7 +1,7 @@
 """Writes that all reconcilers share: one status patch per pass, and what a parent means for its child."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from batchai.api import names
@@ -49,10 +49,7 @@ async def _patch(
 
 
 async def adopted(context: Context, resource: Resource, raw: Object, parent: Object) -> Object:
-    """Makes `parent` the owner of an object, so that deleting it deletes the object too; the object then.
-
-    Labels that the object already has stay: the command line wrote them from Azure names.
-    """
+    """Makes `parent` the owner of an object, so that deleting it deletes the object too; the object then."""
     present = raw["metadata"].get("labels", {})
     reference = {
         "apiVersion": names.API_VERSION,
@@ -63,7 +60,7 @@ async def adopted(context: Context, resource: Resource, raw: Object, parent: Obj
         "blockOwnerDeletion": True,
     }
     before = {"labels": present, "ownerReferences": raw["metadata"].get("ownerReferences", [])}
-    labels = {names.LABEL_NAME: raw["metadata"]["name"], **_inherited(parent), **present}
+    labels = labels_below(parent, raw["metadata"]["name"], present)
     patch = merge_patch(before, {"labels": labels, "ownerReferences": [reference]})
     if not patch:
         return raw
@@ -87,8 +84,15 @@ async def together(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise error
 
 
+def labels_below(parent: Object, name: str, present: Mapping[str, str]) -> dict[str, str]:
+    """The labels of an object that belongs to `parent`: its name, those of what it is in, and those that it has.
+
+    The latter come first: the command line wrote them from Azure names.
+    """
+    return {names.LABEL_NAME: name, **_inherited(parent), **present}
+
+
 def _inherited(parent: Object) -> dict[str, str]:
-    """The labels that name an object's Workspace and Experiment."""
     if parent["kind"] == "Workspace":
         return {names.LABEL_WORKSPACE: azure_name(parent)}
     workspace = parent["metadata"].get("labels", {}).get(names.LABEL_WORKSPACE, parent["spec"]["workspace"])

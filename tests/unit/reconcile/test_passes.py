@@ -63,6 +63,42 @@ async def test_thousands_of_new_jobs_do_not_hold_up_an_urgent_one() -> None:
     assert all("queuePosition" in scene.job(index)["status"] for index in range(3, 1_000))
 
 
+def new(index: int) -> dict[str, Any]:
+    """A Job that nobody has written on yet."""
+    raw = _job(index, runs=False)
+    metadata = {name: value for name, value in raw["metadata"].items() if name not in {"labels", "ownerReferences"}}
+    return raw | {"metadata": metadata, "status": {}}
+
+
+async def test_a_new_job_gets_its_node_by_one_write_and_one_that_waits_is_adopted_first() -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+    scene.objects.put("Job", new(0))
+    writes = scene.api.writes
+    await scene.look()
+    assert (state(scene, 0), scene.api.writes - writes) == ("running", 2), "with the Cluster's own status"
+    assert "ownerReferences" not in scene.job(0)["metadata"]
+    assert scene.job(0)["status"]["jobOutputDirectoryPathSegment"].startswith("s/ns/workspaces/w/experiments/e/jobs/")
+    scene.objects.put("Job", new(1))
+    await scene.look()
+    [owner] = scene.job(1)["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("Experiment", "e", "Experiment-e")
+    assert scene.job(1)["metadata"]["labels"][names.LABEL_EXPERIMENT] == "e"
+    assert scene.job(1)["status"]["queuePosition"] == 1
+
+
+async def test_a_job_is_seen_as_soon_as_its_experiment_is_there() -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+    first = scene.objects.get("Experiment", "ns", "e")
+    assert first is not None
+    scene.objects.remove("Experiment", first)
+    scene.objects.put("Job", new(0))
+    await scene.look()
+    assert not scene.job(0)["status"]
+    scene.objects.put("Experiment", first | {"metadata": first["metadata"] | {"uid": "another"}})
+    await scene.look()
+    assert state(scene, 0) == "running"
+
+
 class Refusing:
     """An API server in whose namespaces nothing may be made; it counts what was tried."""
 
