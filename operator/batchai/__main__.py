@@ -28,7 +28,14 @@ async def run(settings: Settings) -> int:
     metrics = Metrics()
     connection = await connect()
     client = KubeClient(connection.session, connection.server, observe=metrics.requested)
-    lease = Lease(client, namespace=settings.namespace, name=_LEASE, holder=settings.identity, clock=_utc)
+    # With a client of its own: renewing may not stand in the line of other writes.
+    lease = Lease(
+        KubeClient(connection.session, connection.server),
+        namespace=settings.namespace,
+        name=_LEASE,
+        holder=settings.identity,
+        clock=_utc,
+    )
     runtime = Runtime(client, settings, metrics)
     stop = asyncio.Event()
     try:

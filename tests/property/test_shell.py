@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.builders import job
 
 from batchai.toolkits import Allocation, launch, shell
+from batchai.toolkits.base import LAUNCHER_PATH
 
 SHELLS = (("bash",), ("sh",), ("busybox", "sh"))
 shells = st.sampled_from(SHELLS)
@@ -82,9 +83,14 @@ def test_a_script_gets_its_interpreter_path_and_arguments(
 @settings(max_examples=40, deadline=None)
 @given(shells, text)
 def test_the_command_of_an_mpi_process_arrives_as_it_was_written(with_shell: Sequence[str], command: str) -> None:
-    assert words(f"printf '%s\\0' {shell.in_each_rank(command)}", with_shell) == ["sh", "-c", command]
+    assert words(f"printf '%s\\0' {shell.in_each_rank(command)}", with_shell) == [
+        f"{LAUNCHER_PATH}/shell",
+        "-c",
+        command,
+    ]
 
 
 def test_a_ranks_command_is_expanded_in_the_rank() -> None:
+    # That one is there in jobs only.
     command = shell.in_each_rank("ROOT=mine; printf '%s\\0' \"$ROOT\" 'a b'")
-    assert words(command) == ["mine", "a b"]
+    assert words(command.replace(f"{LAUNCHER_PATH}/shell", "bash")) == ["mine", "a b"]

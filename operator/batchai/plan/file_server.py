@@ -96,6 +96,13 @@ def size_in_gb(server: FileServer) -> int:
     return server.spec.data_disks.disk_count * server.spec.data_disks.disk_size_in_gb
 
 
+def in_gb(quantity: str) -> int | None:
+    """The size of a claim as we write it and as Kubernetes keeps that (1024Gi is 1Ti); None for any other."""
+    factors = {"Gi": 1, "Ti": 1024}
+    number, unit = quantity[:-2], quantity[-2:]
+    return int(number) * factors[unit] if unit in factors and number.isdigit() else None
+
+
 def whose_data(server: FileServer) -> dict[str, str]:
     """Labels of a claim, which may outlive its FileServer: Azure's names, for Kubernetes' may come to be another's."""
     labels = server.metadata.labels

@@ -1,21 +1,30 @@
 """Acceptance of new Jobs: whatever is written of one first says it too, so that it costs no write of its own."""
 
 from datetime import datetime
+from typing import TypeGuard
 
 from batchai.api import names
 from batchai.api.job import Job
+from batchai.errors import SpecError
 from batchai.kube.store import Object
 from batchai.plan.directories import JobIdentity
+from batchai.plan.pods import check
+from batchai.plan.vaults import VaultIdentity
 from batchai.reconcile.writes import labels_below
 from batchai.status import job as life
 
 
+def admits(experiment: Object | None) -> TypeGuard[Object]:
+    """The Experiment is there and belongs to its Workspace, so that its jobs' Azure names are known."""
+    return experiment is not None and names.LABEL_WORKSPACE in experiment["metadata"].get("labels", {})
+
+
 def admitted(job: Job, experiment: Object | None, subscription: str, now: datetime) -> Job:
-    """A job whose Experiment is there, with the status of an accepted one; any other as it is.
+    """A job whose Experiment admits it, with the status of an accepted one; any other as it is.
 
     Its directories have the Azure names, which its labels will tell when it belongs to the Experiment.
     """
-    if experiment is None or job.status.job_output_directory_path_segment is not None:
+    if not admits(experiment) or job.status.job_output_directory_path_segment is not None:
         return job
     metadata = job.metadata
     labels = labels_below(experiment, metadata.name, metadata.labels)
@@ -28,3 +37,18 @@ def admitted(job: Job, experiment: Object | None, subscription: str, now: dateti
         uid=metadata.uid,
     )
     return job.model_copy(update={"status": life.accepted(job, identity, job.spec.tool_type, now)})
+
+
+def stored_identity(job: Job) -> JobIdentity:
+    """The identity of a job that was admitted."""
+    assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - admitted jobs have it
+    return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
+
+
+def is_valid(job: Job, vault_identity: VaultIdentity | None) -> bool:
+    """Whether pods could be planned for a job that was admitted."""
+    try:
+        check(job, stored_identity(job), vault_identity)
+    except SpecError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from batchai.api.cluster import Cluster, ClusterStatus
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.kube.client import CLUSTERS, JOBS
 from batchai.kube.store import Object
-from batchai.reconcile.admission import admitted
+from batchai.reconcile.admission import admits, admitted, is_valid
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.jobqueue import JobQueue, Nodes, Waiter, waiter
 from batchai.reconcile.models import Versions
@@ -87,11 +87,15 @@ class ClusterReconciler:
         held = ledger.holders(jobs.values(), context.pods.by_index("cluster", f"{key.namespace}/{key.name}"))
         views = self._candidates(memory)
         own = [node for node in views if node.owner == key[1:]]
+        # A former attempt that has not ended yet on a node that answers: two at a time would meet in its files.
+        stuck, patience = self._overdue(key, now)
         most = scaling.maximum(cluster.spec.scale_settings)
         fitting = [waiter.entry for waiter in queue if waiter.entry.node_count <= most]
         target = scaling.target(
             cluster,
-            demand=scaling.demand(held, fitting, {node.name for node in own if node.usable}),
+            demand=scaling.demand(
+                held, fitting, {node.name for node in own if node.usable and held.get(node.name) not in stuck}
+            ),
             own=sum(node.going is None for node in own),
             useless=sum(node.going is None and node.name not in held and _useless(node, fitting) for node in own),
             now=now,
@@ -106,8 +110,6 @@ class ClusterReconciler:
         counts = count(node.state for node in nodes)
         missing = target.nodes - sum(node.view.going is None for node in nodes)
         provider = await self._keeper.request(cluster, max(0, missing))
-        # A former attempt that has not ended yet on a node that answers: two at a time would meet in its files.
-        stuck, patience = self._overdue(key, now)
         stopping = {node.job for node in nodes if node.view.ready} - stuck
         able = (waiter for waiter in queue if waiter.entry.name not in stopping)
         advance = await self._queue.advance(cluster, able, _for_queue(cluster, nodes, counts, target.nodes, now))
@@ -186,7 +188,10 @@ class ClusterReconciler:
     def _place(self, raw: Object) -> Job | Waiter | None:
         """A job that holds nodes, or one that waits for them, or None."""
         context = self._context
-        job = admitted(context.models.of(raw), self._experiment(raw), context.subscription, context.clock())
+        model = context.models.of(raw)
+        job = admitted(model, self._experiment(raw), context.subscription, context.clock())
+        if job is not model and not is_valid(job, context.settings.vault_identity):
+            return None  # its own pass says why
         return job if job.status.execution_state in ledger.HOLDING_STATES else waiter(job)
 
     def _experiment(self, job: Object) -> Object | None:
@@ -200,7 +205,7 @@ class ClusterReconciler:
             for item in items
             if (state := item.get("status", {}).get("executionState")) not in TERMINAL_STATES
             # Of a new job more than its own version counts.
-            and (state is not None or self._experiment(item) is not None)
+            and (state is not None or admits(self._experiment(item)))
         )
         return (
             {place.metadata.name: place for place in places if isinstance(place, Job)},

@@ -104,9 +104,10 @@ class FileServerReconciler:
                 f"PersistentVolumeClaim {name} holds the data of the former file server {former}: "
                 "delete it, or give this one another name"
             )
-        # What is not in Gi was not written by us.
-        has, wanted = claim["spec"]["resources"]["requests"]["storage"], plan.size_in_gb(server)
-        if has.endswith("Gi") and float(has.removesuffix("Gi")) < wanted:
+        has, wanted = plan.in_gb(claim["spec"]["resources"]["requests"]["storage"]), plan.size_in_gb(server)
+        if has is not None and has < wanted:
+            if claim.get("status", {}).get("phase") != "Bound":
+                raise ConflictError(f"PersistentVolumeClaim {name}, left by a former one, asks for {has} Gi: delete it")
             spec = {"resources": {"requests": {"storage": f"{wanted}Gi"}}}
             await api.patch(CLAIMS, name, {"spec": spec}, namespace=server.metadata.namespace)
 

@@ -19,11 +19,11 @@ from batchai.plan.ownership import owner
 from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, needs_shared_claim
 from batchai.plan.static_volumes import VolumeOwner
 from batchai.plan.vaults import provider_classes
-from batchai.reconcile.admission import admitted
+from batchai.reconcile.admission import admits, admitted, stored_identity
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.storage import StaticVolumes, surroundings
-from batchai.reconcile.writes import adopted, gone_is_fine, together, write_status
+from batchai.reconcile.writes import adopted, gone_is_fine, owned, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
@@ -41,7 +41,7 @@ class JobReconciler:
         """One pass over a job; seconds until the next look, or None."""
         context = self._context
         raw = context.objects.get("Job", key.namespace, key.name)
-        pods = context.pods.by_index("job", f"{key.namespace}/{key.name}")
+        pods = self._pods(key)
         uid = raw["metadata"]["uid"] if raw else None
         own = [pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid]
         await self._remove(pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] != uid)
@@ -52,18 +52,22 @@ class JobReconciler:
         if "deletionTimestamp" in raw["metadata"]:
             await self._remove(own)
             return None
-        state = raw.get("status", {}).get("executionState")
         # Pods do not wait for what nothing but the job's end needs: the queue sees to new jobs that do not start.
-        starts = state == "running" and not own
-        if not starts and not (state is None and self._can_start(raw)):
+        starts = _state(raw) == "running" and not own
+        if not starts and not (_state(raw) is None and not pods and self._can_start(raw)):
             raw = await self._adopted(raw)
+        state = _state(raw)
         if state in TERMINAL_STATES:
             await self._finish(own)
             return None
         job = context.models.of(raw)
         if state in {"running", "terminating"}:
+            if not owned(raw) and self._experiment(raw) is None:
+                lost = Problem("ExperimentNotFound", f"Experiment '{job.spec.experiment}' was deleted", {})
+                step = life.Step(life.failed(job, lost, context.clock()), stop_pods=True)
+                return await self._apply(raw, step, {})
             again = await self._run(raw, job, own)
-            if starts and context.pods.by_index("job", f"{key.namespace}/{key.name}"):
+            if starts and any(pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid for pod in self._pods(key)):
                 context.queue.add(key, background=True)
             elif starts:
                 await self._adopted(raw)
@@ -74,21 +78,28 @@ class JobReconciler:
 
     def _can_start(self, raw: Object) -> bool:
         """Everything that a new job belongs to is there, so its Cluster's queue will take it up."""
-        objects, namespace, spec = self._context.objects, raw["metadata"]["namespace"], raw["spec"]
-        cluster = objects.get("Cluster", namespace, spec["cluster"])
+        spec = raw["spec"]
+        cluster = self._context.objects.get("Cluster", raw["metadata"]["namespace"], spec["cluster"])
         return (
             not spec.get("terminate", False)
-            and objects.get("Experiment", namespace, spec["experiment"]) is not None
+            and admits(self._experiment(raw))
             and cluster is not None
             and cluster.get("status", {}).get("provisioningState") == "succeeded"
         )
 
     async def _adopted(self, raw: Object) -> Object:
-        """The job as it is now, which belongs to its Experiment if that is there."""
-        objects, metadata = self._context.objects, raw["metadata"]
-        raw = objects.get("Job", metadata["namespace"], metadata["name"]) or raw
-        experiment = objects.get("Experiment", metadata["namespace"], raw["spec"]["experiment"])
-        return await adopted(self._context, JOBS, raw, experiment) if experiment is not None else raw
+        """The job as it is now, which belongs to its Experiment if that admits it."""
+        metadata = raw["metadata"]
+        raw = self._context.objects.get("Job", metadata["namespace"], metadata["name"]) or raw
+        experiment = self._experiment(raw)
+        return await adopted(self._context, JOBS, raw, experiment) if admits(experiment) else raw
+
+    def _experiment(self, raw: Object) -> Object | None:
+        return self._context.objects.get("Experiment", raw["metadata"]["namespace"], raw["spec"]["experiment"])
+
+    def _pods(self, key: Key) -> list[Object]:
+        """The pods of all jobs that ever had the name."""
+        return self._context.pods.by_index("job", f"{key.namespace}/{key.name}")
 
     async def _queue(self, raw: Object, job: Job) -> None:
         """A job that has no nodes: refuses what cannot run, names what is missing, else leaves it to its cluster."""
@@ -97,13 +108,18 @@ class JobReconciler:
         if job.spec.terminate:
             await write_status(context, JOBS, raw, life.terminated(job, now))
             return
-        experiment = context.objects.get("Experiment", namespace, job.spec.experiment)
+        experiment = self._experiment(raw)
         if experiment is None:
             await self._wait_for(raw, job, "Experiment", job.spec.experiment)
             return
+        if not admits(experiment):
+            workspace = experiment["spec"]["workspace"]
+            if context.objects.get("Workspace", namespace, workspace) is None:
+                await self._wait_for(raw, job, "Workspace", workspace)
+            return  # else the Experiment's own pass makes it known
         job = admitted(job, experiment, context.subscription, now)
         try:
-            check(job, self._stored_identity(job), context.settings.vault_identity)
+            check(job, stored_identity(job), context.settings.vault_identity)
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             await write_status(context, JOBS, await self._adopted(raw), life.failed(job, problem, now))
@@ -172,8 +188,9 @@ class JobReconciler:
         spec = Cluster.model_validate(cluster).spec
         settings = context.settings
         images = Images(settings.launcher_image, default_images(spec, settings.default_images, settings.vm_images))
-        identity = self._stored_identity(job)
+        identity = stored_identity(job)
         try:
+            check(job, identity, settings.vault_identity)
             vaults = provider_classes(job, context.settings.vault_identity)
             mounts = all_mounts(job, identity, spec, surroundings(context, job.metadata.namespace))
             planned = job_pods(
@@ -316,11 +333,11 @@ class JobReconciler:
     async def _patch_pod(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
         self._context.pods.put(slim_pod(await self._context.api.patch(PODS, name, body, namespace=namespace)))
 
-    @staticmethod
-    def _stored_identity(job: Job) -> JobIdentity:
-        assert job.status.job_output_directory_path_segment is not None  # noqa: S101 - admitted jobs have it
-        return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
+
+def _state(raw: Object) -> str | None:
+    state: str | None = raw.get("status", {}).get("executionState")
+    return state
 
 
 def _has_ended(raw: Object) -> bool:
-    return raw.get("status", {}).get("executionState") in TERMINAL_STATES
+    return _state(raw) in TERMINAL_STATES

@@ -12,6 +12,7 @@ from batchai.kube.client import JOBS
 from batchai.kube.store import Object
 from batchai.plan import secrets
 from batchai.plan.mounts import claim_names, file_server_ids
+from batchai.reconcile.admission import admits
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.presence import Kind, Presence
 from batchai.reconcile.storage import file_server
@@ -193,10 +194,11 @@ class JobQueue:
         context, namespace = self._context, job.metadata.namespace
         raw = self._current(job)
         experiment = context.objects.get("Experiment", namespace, job.spec.experiment)
-        if raw is not None and experiment is not None:
-            raw = await adopted(context, JOBS, raw, experiment)
-        if raw is not None:
-            await write_status(context, JOBS, raw, status)
+        if raw is None:
+            return
+        now = await adopted(context, JOBS, raw, experiment) if admits(experiment) else raw
+        if (now["spec"], now.get("status")) == (raw["spec"], raw.get("status")):
+            await write_status(context, JOBS, now, status)
 
     async def _write(self, job: Job, status: JobStatus) -> None:
         if (raw := self._current(job)) is not None:

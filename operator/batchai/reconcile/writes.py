@@ -84,6 +84,11 @@ async def together(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise error
 
 
+def owned(raw: Object) -> bool:
+    """The object was made its parent's."""
+    return bool(raw["metadata"].get("ownerReferences"))
+
+
 def labels_below(parent: Object, name: str, present: Mapping[str, str]) -> dict[str, str]:
     """The labels of an object that belongs to `parent`: its name, those of what it is in, and those that it has.
 

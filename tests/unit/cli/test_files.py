@@ -266,7 +266,9 @@ def test_files_of_a_setup_task(terminal: Terminal, storage: FakeStorage) -> None
 def test_outputs_on_mounts_of_the_cluster(terminal: Terminal, storage: FakeStorage) -> None:
     storage.files = {"stdout.txt": b"x"}
     terminal.kube.one(JOBS, "j-1")["spec"]["stdOutErrPathPrefix"] = "$AZ_BATCHAI_MOUNT_ROOT/afs"
-    with pytest.raises(SpecError, match=r"'stdouterr' lies at .*/mounts/afs/.* which is not on a mounted file system"):
+    with pytest.raises(
+        SpecError, match=r"'stdouterr' lies at .*/mounts/afs/.* cluster 'c' mounted, and that was deleted"
+    ):
         terminal.run(f"job file list -j j_1 {PLACE}")
     share = {"azureFileUrl": "https://acc.file.core.windows.net/everywhere", "relativeMountPath": "afs"}
     cluster_with_setup(terminal, mountVolumes={"azureFileShares": [share]})

@@ -147,4 +147,4 @@ def test_the_folder_goes_there_with_the_secret_of_the_job(terminal: Terminal, st
     terminal.kube.create(SECRETS, "ns", secret)
     terminal.environ.clear()
     terminal.run(f"job submit {code} {PLACE} -n j --command true --afs-name share")
-    assert storage.opened[0][1].key == "b3duZXI="
+    assert storage.opened[0][1].key == "owner"
