@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -232,7 +233,11 @@ async def world() -> AsyncIterator[World]:
             try:
                 yield place
             finally:
-                await place.clean()
+                try:
+                    await place.clean()
+                except BenchError as error:
+                    # What went wrong before, if anything did, tells more.
+                    print(f"left to the next run: {error}", file=sys.stderr)
     finally:
         await connection.session.close()
 

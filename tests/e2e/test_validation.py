@@ -96,7 +96,7 @@ TERMINATE = "terminate cannot be taken back: create a new Job to run it again"
 IMMUTABLE = "the spec of this kind cannot be changed: delete the resource and create it again"
 CLUSTER_FIELD = "{} cannot be changed, only scaleSettings can: delete the Cluster and create it again"
 SERVER_FIELD = "{} cannot be changed, only reclaimPolicy can: delete the FileServer and create it again"
-JOB_FIELD = "{} cannot be changed, only terminate can be set: create another Job"
+JOB_FIELD = "{} cannot be changed, only terminate can: create another Job"
 
 
 def nested(path: str, value: Any) -> Object:
@@ -311,9 +311,14 @@ PATCHED = [
 
 
 def rules(schema: Object, path: str = "") -> Iterator[tuple[str, str]]:
-    """The path and the message of every rule in a schema."""
+    """The path and the messages of every rule in a schema; one that names fields has a message for each."""
     for rule in schema.get("x-kubernetes-validations", ()):
-        yield path, rule["message"]
+        if (expression := rule.get("messageExpression")) is None:
+            yield path, rule["message"]
+            continue
+        *fields, rest = re.findall(r"'([^']+)'", expression)
+        for field in fields:
+            yield path, f"{field}{rest}"
     for name, field in schema.get("properties", {}).items():
         yield from rules(field, f"{path}.{name}".lstrip("."))
     for key, suffix in (("items", "[]"), ("additionalProperties", ".*")):

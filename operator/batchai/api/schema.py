@@ -9,10 +9,14 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True)
 class Rule:
-    """A CEL rule of the field that it annotates; the message is what users read (`x-kubernetes-validations`)."""
+    """A CEL rule of the field that it annotates; the message is what users read (`x-kubernetes-validations`).
+
+    detail: an expression whose value is said in the place of the message.
+    """
 
     rule: str
     message: str
+    detail: str | None = None
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
         """Adds the rule to the JSON schema."""
@@ -25,7 +29,14 @@ def with_rules(schema: dict[str, Any], *rules: Rule) -> dict[str, Any]:
     if not rules:
         return schema
     present = schema.get("x-kubernetes-validations", [])
-    added = [{"rule": rule.rule, "message": rule.message} for rule in rules]
+    added = [
+        {
+            "rule": rule.rule,
+            "message": rule.message,
+            **({"messageExpression": rule.detail} if rule.detail is not None else {}),
+        }
+        for rule in rules
+    ]
     return {**schema, "x-kubernetes-validations": [*present, *added]}
 
 
