@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 
 REST_SECONDS = 10.0
 SERIES_SECONDS = 360.0
-PER_SECOND = 40.0
-WAITING = 2000
+PER_SECOND = 10.0
+WAITING = 600
 """Events that may wait; the oldest gives way."""
 _REMEMBERED = 2000
 
