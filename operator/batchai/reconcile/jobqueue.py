@@ -26,6 +26,8 @@ _REFRESH = timedelta(seconds=5)
 """How often jobs that wait are told about a queue that moves."""
 _TOLD_AT_ONCE = 256
 """How many jobs are told in one pass: nodes that come free meanwhile wait for its end."""
+_TOLD_AGAIN = 16
+"""How many jobs hear every _REFRESH that they moved up, the first ones first: a queue that moves fast has no time."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class JobQueue:
         early = last is not None and now - last < _REFRESH
         changes: list[tuple[Job, JobStatus]] = []
         skipped = cut = False
+        again = 0
         for position, waiter in enumerate(waiting, start=1):
             entry, told = waiter.entry, waiter.told
             place = shown_position(position, told[0] if told else None)
@@ -149,9 +152,12 @@ class JobQueue:
                 reason, message = waiting_message(entry, place, supply)
             if told == (place, reason, message):
                 continue
-            if early and told is not None and entry.name not in missing:
-                skipped = True
-                continue
+            if told is not None and entry.name not in missing:
+                moved = told[1] == reason
+                if early or (moved and again == _TOLD_AGAIN):
+                    skipped = True
+                    continue
+                again += moved
             if cut := len(changes) == _TOLD_AT_ONCE:
                 break
             changes.append((waiter.job, life.waiting(waiter.job, reason, message, position=place, now=now)))
@@ -160,7 +166,7 @@ class JobQueue:
         await together(self._accept(job, status) for job, status in changes)
         if cut:
             return timedelta(0)
-        return last + _REFRESH - now if skipped and last is not None else None
+        return (last + _REFRESH - now if early and last is not None else _REFRESH) if skipped else None
 
     async def _lacking(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, DependencyNotReady]:
         """The jobs that would start but lack something: name → the first thing that is not there."""

@@ -99,6 +99,22 @@ async def test_a_job_is_seen_as_soon_as_its_experiment_is_there() -> None:
     assert state(scene, 0) == "running"
 
 
+async def test_a_queue_that_moves_fast_is_told_from_its_front() -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+    for index in range(101):
+        scene.submit(index, "normal")
+    await scene.look()
+    for index in range(60):
+        scene.end(index)
+        writes = scene.api.writes
+        await scene.look()
+        assert scene.api.writes - writes <= 18, "sixteen that moved, the one that starts, and the Cluster"
+    assert [scene.job(index)["status"]["queuePosition"] for index in range(61, 71)] == list(range(1, 11))
+    while await scene.look() is not None:
+        pass
+    assert all(2 * (index - 60) > scene.job(index)["status"]["queuePosition"] for index in range(61, 101))
+
+
 class Refusing:
     """An API server in whose namespaces nothing may be made; it counts what was tried."""
 
