@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -90,6 +91,7 @@ class JobQueue:
             except KubeApiError as error:
                 if not error.not_found:
                     raise
+                self._forget(self._context.objects.get("Job", key.namespace, key.name))
             self._unsure.discard(key)
 
     async def advance(self, cluster: Cluster, jobs: Iterable[Waiter], nodes: Nodes) -> Advance:
@@ -202,13 +204,30 @@ class JobQueue:
         experiment = context.objects.get("Experiment", namespace, job.spec.experiment)
         if raw is None:
             return
-        now = await adopted(context, JOBS, raw, experiment) if admits(experiment) else raw
-        if (now["spec"], now.get("status")) == (raw["spec"], raw.get("status")):
-            await write_status(context, JOBS, now, status)
+        with self._forgotten_if_gone(raw):
+            now = await adopted(context, JOBS, raw, experiment) if admits(experiment) else raw
+            if (now["spec"], now.get("status")) == (raw["spec"], raw.get("status")):
+                await write_status(context, JOBS, now, status)
 
     async def _write(self, job: Job, status: JobStatus) -> None:
         if (raw := self._current(job)) is not None:
-            await write_status(self._context, JOBS, raw, status)
+            with self._forgotten_if_gone(raw):
+                await write_status(self._context, JOBS, raw, status)
+
+    @contextmanager
+    def _forgotten_if_gone(self, raw: Object) -> Iterator[None]:
+        """Of many jobs that are deleted at once the watch tells late: no pass may try them again and again."""
+        try:
+            yield
+        except KubeApiError as error:
+            if not error.not_found:
+                raise
+            self._forget(raw)
+
+    def _forget(self, raw: Object | None) -> None:
+        if raw is not None:
+            self._context.objects.remove("Job", raw)
+            self._context.queue.add(Key("Job", raw["metadata"]["namespace"], raw["metadata"]["name"]))
 
     def _current(self, job: Job) -> Object | None:
         """The job, unless it is not any more what was looked at."""

@@ -115,6 +115,25 @@ async def test_a_queue_that_moves_fast_is_told_from_its_front() -> None:
     assert all(2 * (index - 60) > scene.job(index)["status"]["queuePosition"] for index in range(61, 101))
 
 
+async def test_a_job_that_was_deleted_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+    for index in range(3):
+        scene.submit(index, "normal")
+    patch, tried = scene.api.patch, []
+
+    async def gone(resource: Any, name: str, body: Any, **rest: Any) -> Any:
+        if name in {"job-00000", "job-00001"}:
+            tried.append(name)
+            raise KubeApiError(404, "NotFound", "jobs not found")
+        return await patch(resource, name, body, **rest)
+
+    monkeypatch.setattr(scene.api, "patch", gone)
+    await scene.look()
+    await scene.look()
+    assert state(scene, 2) == "running"
+    assert sorted(tried) == ["job-00000", "job-00001"]
+
+
 class Refusing:
     """An API server in whose namespaces nothing may be made; it counts what was tried."""
 
