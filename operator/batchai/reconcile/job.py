@@ -65,7 +65,7 @@ class JobReconciler:
             if not owned(raw) and self._experiment(raw) is None:
                 lost = Problem("ExperimentNotFound", f"Experiment '{job.spec.experiment}' was deleted", {})
                 step = life.Step(life.failed(job, lost, context.clock()), stop_pods=True)
-                return await self._apply(raw, step, {})
+                return await self._apply(raw, step, dict(enumerate(own)))
             again = await self._run(raw, job, own)
             if starts and any(pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid for pod in self._pods(key)):
                 context.queue.add(key, background=True)
