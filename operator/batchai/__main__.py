@@ -30,7 +30,7 @@ async def run(settings: Settings) -> int:
     client = KubeClient(connection.session, connection.server, observe=metrics.requested)
     # With a client of its own: renewing may not stand in the line of other writes.
     lease = Lease(
-        KubeClient(connection.session, connection.server),
+        KubeClient(connection.session, connection.server, observe=metrics.requested),
         namespace=settings.namespace,
         name=_LEASE,
         holder=settings.identity,
