@@ -6,12 +6,19 @@ from typing import TypeGuard
 from batchai.api import names
 from batchai.api.job import Job
 from batchai.errors import SpecError
-from batchai.kube.store import Object
+from batchai.kube.client import JOBS
+from batchai.kube.store import Object, ObjectStore
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import check
 from batchai.plan.vaults import VaultIdentity
-from batchai.reconcile.writes import labels_below
+from batchai.reconcile.context import Context
+from batchai.reconcile.writes import adopted, labels_below
 from batchai.status import job as life
+
+
+def experiment_of(job: Object, objects: ObjectStore) -> Object | None:
+    """The Experiment that a Job names, if it is there."""
+    return objects.get("Experiment", job["metadata"]["namespace"], job["spec"]["experiment"])
 
 
 def admits(experiment: Object | None) -> TypeGuard[Object]:
@@ -37,6 +44,12 @@ def admitted(job: Job, experiment: Object | None, subscription: str, now: dateti
         uid=metadata.uid,
     )
     return job.model_copy(update={"status": life.accepted(job, identity, job.spec.tool_type, now)})
+
+
+async def joined(context: Context, job: Object) -> Object:
+    """Makes a Job its Experiment's, if that admits it; the Job then."""
+    experiment = experiment_of(job, context.objects)
+    return await adopted(context, JOBS, job, experiment) if admits(experiment) else job
 
 
 def stored_identity(job: Job) -> JobIdentity:

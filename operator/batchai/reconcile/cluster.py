@@ -12,7 +12,7 @@ from batchai.api.cluster import Cluster, ClusterStatus
 from batchai.api.job import TERMINAL_STATES, Job
 from batchai.kube.client import CLUSTERS, JOBS
 from batchai.kube.store import Object
-from batchai.reconcile.admission import admits, admitted, is_valid
+from batchai.reconcile.admission import admits, admitted, experiment_of, is_valid
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.jobqueue import JobQueue, Nodes, Waiter, waiter
 from batchai.reconcile.models import Versions
@@ -189,23 +189,21 @@ class ClusterReconciler:
         """A job that holds nodes, or one that waits for them, or None."""
         context = self._context
         model = context.models.of(raw)
-        job = admitted(model, self._experiment(raw), context.subscription, context.clock())
+        job = admitted(model, experiment_of(raw, context.objects), context.subscription, context.clock())
         if job is not model and not is_valid(job, context.settings.vault_identity):
             return None  # its own pass says why
         return job if job.status.execution_state in ledger.HOLDING_STATES else waiter(job)
 
-    def _experiment(self, job: Object) -> Object | None:
-        return self._context.objects.get("Experiment", job["metadata"]["namespace"], job["spec"]["experiment"])
-
     def _unfinished(self, key: Key, memory: _Memory) -> tuple[dict[str, Job], list[Waiter]]:
         """The jobs that hold nodes, by name, and those that wait."""
-        items = self._context.objects.children("Job", "cluster", key.namespace, key.name)
+        objects = self._context.objects
+        items = objects.children("Job", "cluster", key.namespace, key.name)
         places = memory.jobs.read(
             item
             for item in items
             if (state := item.get("status", {}).get("executionState")) not in TERMINAL_STATES
             # Of a new job more than its own version counts.
-            and (state is not None or admits(self._experiment(item)))
+            and (state is not None or admits(experiment_of(item, objects)))
         )
         return (
             {place.metadata.name: place for place in places if isinstance(place, Job)},

@@ -19,11 +19,11 @@ from batchai.plan.ownership import owner
 from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, needs_shared_claim
 from batchai.plan.static_volumes import VolumeOwner
 from batchai.plan.vaults import provider_classes
-from batchai.reconcile.admission import admits, admitted, stored_identity
+from batchai.reconcile.admission import admits, admitted, experiment_of, joined, stored_identity
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.storage import StaticVolumes, surroundings
-from batchai.reconcile.writes import adopted, gone_is_fine, owned, together, write_status
+from batchai.reconcile.writes import gone_is_fine, owned, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
@@ -43,8 +43,8 @@ class JobReconciler:
         raw = context.objects.get("Job", key.namespace, key.name)
         pods = self._pods(key)
         uid = raw["metadata"]["uid"] if raw else None
-        own = [pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid]
-        await self._remove(pod for pod in pods if pod["metadata"]["labels"][names.LABEL_JOB_UID] != uid)
+        own = [pod for pod in pods if _is_of(pod, uid)]
+        await self._remove(pod for pod in pods if not _is_of(pod, uid))
         lives = raw is not None and "deletionTimestamp" not in raw["metadata"] and not _has_ended(raw)
         await self._volumes.sweep(names.LABEL_JOB, key.namespace, key.name, uid if lives else None)
         if raw is None:
@@ -62,12 +62,12 @@ class JobReconciler:
             return None
         job = context.models.of(raw)
         if state in {"running", "terminating"}:
-            if not owned(raw) and self._experiment(raw) is None:
+            if not owned(raw) and experiment_of(raw, self._context.objects) is None:
                 lost = Problem("ExperimentNotFound", f"Experiment '{job.spec.experiment}' was deleted", {})
                 step = life.Step(life.failed(job, lost, context.clock()), stop_pods=True)
                 return await self._apply(raw, step, dict(enumerate(own)))
             again = await self._run(raw, job, own)
-            if starts and any(pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid for pod in self._pods(key)):
+            if starts and any(_is_of(pod, uid) for pod in self._pods(key)):
                 context.queue.add(key, background=True)
             elif starts:
                 await self._adopted(raw)
@@ -82,7 +82,7 @@ class JobReconciler:
         cluster = self._context.objects.get("Cluster", raw["metadata"]["namespace"], spec["cluster"])
         return (
             not spec.get("terminate", False)
-            and admits(self._experiment(raw))
+            and admits(experiment_of(raw, self._context.objects))
             and cluster is not None
             and cluster.get("status", {}).get("provisioningState") == "succeeded"
         )
@@ -91,11 +91,7 @@ class JobReconciler:
         """The job as it is now, which belongs to its Experiment if that admits it."""
         metadata = raw["metadata"]
         raw = self._context.objects.get("Job", metadata["namespace"], metadata["name"]) or raw
-        experiment = self._experiment(raw)
-        return await adopted(self._context, JOBS, raw, experiment) if admits(experiment) else raw
-
-    def _experiment(self, raw: Object) -> Object | None:
-        return self._context.objects.get("Experiment", raw["metadata"]["namespace"], raw["spec"]["experiment"])
+        return await joined(self._context, raw)
 
     def _pods(self, key: Key) -> list[Object]:
         """The pods of all jobs that ever had the name."""
@@ -108,7 +104,7 @@ class JobReconciler:
         if job.spec.terminate:
             await write_status(context, JOBS, raw, life.terminated(job, now))
             return
-        experiment = self._experiment(raw)
+        experiment = experiment_of(raw, self._context.objects)
         if experiment is None:
             await self._wait_for(raw, job, "Experiment", job.spec.experiment)
             return
@@ -190,7 +186,6 @@ class JobReconciler:
         images = Images(settings.launcher_image, default_images(spec, settings.default_images, settings.vm_images))
         identity = stored_identity(job)
         try:
-            check(job, identity, settings.vault_identity)
             vaults = provider_classes(job, context.settings.vault_identity)
             mounts = all_mounts(job, identity, spec, surroundings(context, job.metadata.namespace))
             planned = job_pods(
@@ -332,6 +327,10 @@ class JobReconciler:
 
     async def _patch_pod(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
         self._context.pods.put(slim_pod(await self._context.api.patch(PODS, name, body, namespace=namespace)))
+
+
+def _is_of(pod: Object, uid: str | None) -> bool:
+    return bool(pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid)
 
 
 def _state(raw: Object) -> str | None:

@@ -13,11 +13,11 @@ from batchai.kube.client import JOBS
 from batchai.kube.store import Object
 from batchai.plan import secrets
 from batchai.plan.mounts import claim_names, file_server_ids
-from batchai.reconcile.admission import admits
+from batchai.reconcile.admission import joined
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.presence import Kind, Presence
 from batchai.reconcile.storage import file_server
-from batchai.reconcile.writes import adopted, together, write_status
+from batchai.reconcile.writes import together, write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
 from batchai.status import job as life
 
@@ -199,15 +199,12 @@ class JobQueue:
 
     async def _accept(self, job: Job, status: JobStatus) -> None:
         """Writes the status of a job that waits; before the first one it is made to belong to its Experiment."""
-        context, namespace = self._context, job.metadata.namespace
-        raw = self._current(job)
-        experiment = context.objects.get("Experiment", namespace, job.spec.experiment)
-        if raw is None:
+        if (raw := self._current(job)) is None:
             return
         with self._forgotten_if_gone(raw):
-            now = await adopted(context, JOBS, raw, experiment) if admits(experiment) else raw
+            now = await joined(self._context, raw)
             if (now["spec"], now.get("status")) == (raw["spec"], raw.get("status")):
-                await write_status(context, JOBS, now, status)
+                await write_status(self._context, JOBS, now, status)
 
     async def _write(self, job: Job, status: JobStatus) -> None:
         if (raw := self._current(job)) is not None:

@@ -78,11 +78,11 @@ def delay(pod: PodObject, mount_failure: str | None) -> tuple[str, str] | None:
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return "Unschedulable", condition.get("message", condition.get("reason", ""))
-    if mount_failure is not None and not _mounted(pod) and _driver_missing(mount_failure):
+    if mount_failure is None or _mounted(pod):
+        return None
+    if _driver_missing(mount_failure):
         return "StorageDriverMissing", mount_failure
-    if mount_failure is not None and not _mounted(pod) and _not_attached(mount_failure):
-        return "VolumeNotAttached", mount_failure
-    return None
+    return ("VolumeNotAttached", mount_failure) if _not_attached(mount_failure) else None
 
 
 def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
