@@ -104,3 +104,12 @@ def test_a_file_of_another_shape_is_refused(terminal: Terminal, tmp_path: Path, 
     path.write_text(json.dumps({"properties": {field: value}}))
     with pytest.raises(UsageProblem, match=rf"properties\.{field}: is no object"):
         terminal.run(f"file-server create -n nfs -g ns -w quickstart -s Standard_D2 -f {path}")
+
+
+def test_a_user_without_a_name_is_asked_for_one(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    with pytest.raises(UsageProblem, match="does not know the name of its user"):
+        terminal.run(f"{CREATE.removesuffix(' -u me')} {SIZE}")

@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_read_on_is_not_taken_for_a_short_one(kube: Busybo
 
 
 def test_a_job_that_waits_is_not_disturbed(kube: Busybox, tmp_path: Path) -> None:
-    """On its node as soon as it runs, and anywhere when it has ended."""
+    """On its node as soon as it runs; when it has ended where another pod has its claim, else anywhere."""
     terminal = Terminal(kube)
     terminal.run("workspace create -g ns -n w")
     terminal.run("experiment create -g ns -w w -n e")
@@ -194,5 +194,9 @@ def test_a_job_that_waits_is_not_disturbed(kube: Busybox, tmp_path: Path) -> Non
     kube.delete(PODS, "ns", "p")
     job.setdefault("status", {})["executionState"] = "succeeded"
     assert [file["name"] for file in terminal.run(listed)] == ["stdout.txt"]
-    assert [each["spec"].get("nodeName") for each in made] == ["n3", None]
+    claim = {"name": "claim-x", "persistentVolumeClaim": {"claimName": "c"}}
+    other = {"nodeName": "n4", "volumes": [{"name": "other", "emptyDir": {}}, claim]}
+    kube.put(PODS, pod | {"metadata": {"name": "q", "namespace": "ns"}, "spec": other})
+    assert [file["name"] for file in terminal.run(listed)] == ["stdout.txt"]
+    assert [each["spec"].get("nodeName") for each in made] == ["n3", None, "n4"]
     assert made[0]["spec"]["containers"][0]["image"] == "launcher:9"

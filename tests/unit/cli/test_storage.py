@@ -1,6 +1,7 @@
 """`storage`, SAS tokens of jobs, and auto storage."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,15 @@ def test_the_life_of_an_account(terminal: Terminal, monkeypatch: pytest.MonkeyPa
         terminal.run("storage remove -g ns -n acc -y")
 
 
-def test_no_account_without_a_key(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("getpass.getpass", lambda _: "")
+def no_terminal(_prompt: str) -> str:
+    raise EOFError
+
+
+@pytest.mark.parametrize("answer", [lambda _: "", no_terminal])
+def test_no_account_without_a_key(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], str]
+) -> None:
+    monkeypatch.setattr("getpass.getpass", answer)
     with pytest.raises(UsageProblem, match="there is no key"):
         terminal.run("storage add -g ns -n acc")
     with pytest.raises(UsageProblem, match="'Acc_1' is no storage account"):

@@ -40,6 +40,10 @@ def test_the_disks_are_one_claim_of_their_sum() -> None:
     assert file_server.claim_name("nfs") == "data-fileserver-nfs-0"
 
 
+def test_sizes_of_claims_are_read_as_kubernetes_keeps_them() -> None:
+    assert [file_server.in_gb(size) for size in ("30Gi", "1Ti", "10G", "1.5Gi", "")] == [30, 1024, None, None, None]
+
+
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 def test_the_claim_goes_with_the_server_only_if_that_is_asked_for(policy: str) -> None:
     retention = plan(server(reclaimPolicy=policy))["spec"]["persistentVolumeClaimRetentionPolicy"]

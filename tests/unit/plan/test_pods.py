@@ -215,11 +215,14 @@ def test_the_shared_directory_lies_on_the_share_of_the_logs() -> None:
 
 def test_without_a_share_the_nodes_share_a_claim_if_the_cluster_has_a_class_for_it() -> None:
     local = {"stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_TEMP_DIR", "mountVolumes": None}
-    pod = plan_two({"shared_temp_storage_class": "nfs"}, **local)[1]
+    gloo = {"pyTorchSettings": {"pythonScriptFilePath": "x", "communicationBackend": "gloo"}}
+    pod = plan_two({"shared_temp_storage_class": "nfs"}, **local, **gloo)[1]
     claim = {"name": "shared", "persistentVolumeClaim": {"claimName": "train-shared-0b5f1f0e"}}
     assert claim in pod["spec"]["volumes"]
-    alone = plan_two(**local)[1]
+    assert "INIT_METHOD=tcp://" in environment(pod)["BATCHAI_LAUNCH_PROCESS_0_ENVIRONMENT"]
+    alone = plan_two(**local, **gloo)[1]
     assert "shared" not in [volume["name"] for volume in alone["spec"]["volumes"]]
+    assert "INIT_METHOD=tcp://" in environment(alone)["BATCHAI_LAUNCH_PROCESS_0_ENVIRONMENT"]
 
 
 def test_rdma_gives_every_pod_a_device_and_locked_memory() -> None:
