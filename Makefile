@@ -36,7 +36,7 @@ lint: venv ## ruff, mypy, import-linter, shellcheck, go vet, drift of generated 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	git ls-files -z '*.sh' launcher/launch launcher/install launcher/peers launcher/session launcher/shell launcher/bashrc 'launcher/bin/*' 'file-server/serve-*' | xargs -0 shellcheck -x
+	git ls-files -z '*.sh' launcher/launch launcher/install launcher/mount launcher/peers launcher/session launcher/shell launcher/bashrc 'launcher/bin/*' 'file-server/serve-*' | xargs -0 shellcheck -x
 	cd tests/kind/pause && go vet ./...
 	cd tests/kind/localkube && go vet -trimpath ./... # the same flags as its build, so that the cache serves both
 	$(BIN)/python -m batchai.api.generate --check

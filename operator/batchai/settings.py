@@ -22,6 +22,8 @@ class Settings:
     placeholder_image: an image that does nothing, of the pods that ask an autoscaler for nodes.
     file_server_image: the NFS server of FileServers. file_server_storage_classes: storageAccountType → StorageClass
     of its claim; the default class for those that are not there.
+    mount_command_namespaces: where mount commands of unmanagedFileSystems may run, as root of the node.
+    mount_command_image: what they run in; the launcher's unless set.
     clusters_per_namespace: how many Clusters a namespace may have, None for any number.
     namespace: where the operator runs and keeps its Lease. identity: this replica's name in the Lease.
     health_port: where probes ask. metrics_port: where Prometheus does.
@@ -40,6 +42,8 @@ class Settings:
     placeholder_image: str = "registry.k8s.io/pause:3.10"
     file_server_image: str = "batchai/file-server:0.1.0"
     file_server_storage_classes: Mapping[str, str] = field(default_factory=dict)
+    mount_command_namespaces: frozenset[str] = frozenset()
+    mount_command_image: str | None = None
     clusters_per_namespace: int | None = None
     health_port: int = 8080
     metrics_port: int = 8081
@@ -53,7 +57,8 @@ class Settings:
         and if they are there BATCHAI_CLUSTER_DOMAIN, BATCHAI_KEY_VAULT_TENANT_ID, BATCHAI_KEY_VAULT_CLIENT_ID,
         BATCHAI_STORAGE_ENDPOINT_SUFFIX, BATCHAI_STORAGE_SERVERS, BATCHAI_VM_IMAGES, BATCHAI_PLACEHOLDER_IMAGE,
         BATCHAI_FILE_SERVER_IMAGE, BATCHAI_FILE_SERVER_STORAGE_CLASSES, BATCHAI_CLUSTERS_PER_NAMESPACE,
-        BATCHAI_LOG_FORMAT, BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
+        BATCHAI_MOUNT_COMMAND_NAMESPACES, BATCHAI_MOUNT_COMMAND_IMAGE, BATCHAI_LOG_FORMAT,
+        BATCHAI_HEALTH_PORT and BATCHAI_METRICS_PORT.
 
         Raises KeyError naming the variable if one is missing, SpecError if one cannot be read.
         """
@@ -73,12 +78,22 @@ class Settings:
             placeholder_image=environment.get("BATCHAI_PLACEHOLDER_IMAGE", cls.placeholder_image),
             file_server_image=environment.get("BATCHAI_FILE_SERVER_IMAGE", cls.file_server_image),
             file_server_storage_classes=_storage_classes("BATCHAI_FILE_SERVER_STORAGE_CLASSES", environment),
+            mount_command_namespaces=frozenset(
+                environment.get("BATCHAI_MOUNT_COMMAND_NAMESPACES", "").replace(",", " ").split()
+            ),
+            mount_command_image=environment.get("BATCHAI_MOUNT_COMMAND_IMAGE") or None,
             clusters_per_namespace=_number("BATCHAI_CLUSTERS_PER_NAMESPACE", environment),
             vm_images=_vm_images("BATCHAI_VM_IMAGES", environment),
             log_format=environment.get("BATCHAI_LOG_FORMAT", cls.log_format),
             health_port=_number("BATCHAI_HEALTH_PORT", environment) or cls.health_port,
             metrics_port=_number("BATCHAI_METRICS_PORT", environment) or cls.metrics_port,
         )
+
+    def mount_command_image_of(self, namespace: str) -> str | None:
+        """What the mount commands of a namespace run in; None if they may not run."""
+        if namespace not in self.mount_command_namespaces:
+            return None
+        return self.mount_command_image or self.launcher_image
 
 
 @dataclass(frozen=True)

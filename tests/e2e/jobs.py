@@ -40,6 +40,20 @@ class Cluster:
     def apply(self, *manifests: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", data=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
 
+    @contextmanager
+    def operator_setting(self, name: str, value: str) -> Iterator[None]:
+        """Runs the operator with a variable of its Deployment."""
+
+        def choose(setting: str) -> None:
+            self.kubectl("set", "env", "deployment/batchai-operator", "-n", OPERATOR, setting)
+            self.kubectl("rollout", "status", "deployment/batchai-operator", "-n", OPERATOR, "--timeout=120s")
+
+        choose(f"{name}={value}")
+        try:
+            yield
+        finally:
+            choose(f"{name}-")
+
 
 @dataclass(frozen=True)
 class Storage:

@@ -168,19 +168,6 @@ def test_a_second_replica_takes_over_while_a_job_runs(cluster: Cluster, bare: Sp
     assert [pod["metadata"]["uid"] for pod in bare.pods("job")] == before
 
 
-@contextmanager
-def operator_setting(cluster: Cluster, name: str, value: str) -> Iterator[None]:
-    def choose(setting: str) -> None:
-        cluster.kubectl("set", "env", "deployment/batchai-operator", "-n", OPERATOR, setting)
-        cluster.kubectl("rollout", "status", "deployment/batchai-operator", "-n", OPERATOR, "--timeout=120s")
-
-    choose(f"{name}={value}")
-    try:
-        yield
-    finally:
-        choose(f"{name}-")
-
-
 def test_a_namespace_has_no_more_clusters_than_it_may(cluster: Cluster, bare: Space) -> None:
     def state(name: str) -> str | None:
         found: str | None = cluster.get("bcluster", name, bare.namespace).get("status", {}).get("provisioningState")
@@ -189,7 +176,7 @@ def test_a_namespace_has_no_more_clusters_than_it_may(cluster: Cluster, bare: Sp
     cluster.apply(bare.resource("Workspace", "work", {}), _cluster(bare, "one", 0))
     bare.wait_until(lambda: state("one") == "succeeded", "the first cluster")
     time.sleep(1)  # times of creation have whole seconds
-    with operator_setting(cluster, "BATCHAI_CLUSTERS_PER_NAMESPACE", "1"):
+    with cluster.operator_setting("BATCHAI_CLUSTERS_PER_NAMESPACE", "1"):
         cluster.apply(_cluster(bare, "two", 1))
         bare.wait_until(lambda: state("two") == "failed", "the second one is refused")
         (error,) = cluster.get("bcluster", "two", bare.namespace)["status"]["errors"]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,33 @@ def test_volumes_of_a_job_that_went_while_the_operator_was_away_are_swept(space:
         space.cluster.kubectl("delete", "bjob", "left", "-n", space.namespace, "--timeout=30s")
         assert static_volumes(space, "left")
     space.wait_until(lambda: not static_volumes(space, "left"), "the volume is swept")
+
+
+def test_other_mount_commands_run_where_the_operator_allows_it(space: Space) -> None:
+    def mounts(command: str) -> dict[str, Any]:
+        own = {"mountCommand": command, "relativeMountPath": "own"}
+        return {**space.mount_volumes(), "unmanagedFileSystems": [own]}
+
+    memory = mounts("mount -t tmpfs -o size=8m scratch")
+    space.submit("forbidden", "true", mountVolumes=memory)
+    refused = error(space.finished("forbidden"))
+    assert refused["code"] == "InvalidJob"
+    assert "BATCHAI_MOUNT_COMMAND_NAMESPACES" in refused["message"]
+    with space.cluster.operator_setting("BATCHAI_MOUNT_COMMAND_NAMESPACES", space.namespace):
+        space.submit("unknown", "true", mountVolumes=mounts("mount -t nosuch server:/x"))
+        own = "$AZ_BATCHAI_JOB_MOUNT_ROOT/own"
+        space.run("allowed", f"grep {own} /proc/mounts && echo 42 >{own}/x && cat {own}/x", mountVolumes=memory)
+        first, second = space.read_output("allowed", "stdouterr/stdout.txt").decode().splitlines()
+        assert first.startswith("scratch ")
+        assert "size=8192k" in first
+        assert second == "42"
+        failed = error(space.finished("unknown"))
+        assert failed["code"] == "MountError"
+        assert "nosuch" in failed["details"]["Info"] or "No such device" in failed["details"]["Info"], failed
+        nodes = space.cluster.get("bjob", "allowed", space.namespace)["status"]["nodes"]
+    for node in nodes:
+        left = ["docker", "exec", node, "sh", "-c", "grep batchai/mounts /proc/mounts; ls /var/lib/batchai/mounts"]
+        assert subprocess.run(left, capture_output=True, text=True, check=False).stdout == ""
 
 
 def test_a_job_waits_for_its_file_server_by_name(space: Space) -> None:

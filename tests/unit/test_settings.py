@@ -40,6 +40,20 @@ def test_what_an_installation_may_choose() -> None:
     assert Settings.from_environment(NEEDED).clusters_per_namespace is None
 
 
+def test_mount_commands_run_in_the_namespaces_that_are_named() -> None:
+    namespaces = {"BATCHAI_MOUNT_COMMAND_NAMESPACES": "team-a, team-b"}
+    settings = Settings.from_environment(NEEDED | namespaces)
+    assert [settings.mount_command_image_of(name) for name in ("team-a", "team-b", "team", "")] == [
+        "launcher:1",
+        "launcher:1",
+        None,
+        None,
+    ]
+    own = Settings.from_environment(NEEDED | namespaces | {"BATCHAI_MOUNT_COMMAND_IMAGE": "tools:1"})
+    assert own.mount_command_image_of("team-a") == "tools:1"
+    assert Settings.from_environment(NEEDED).mount_command_image_of("") is None
+
+
 def test_storage_accounts_of_other_endpoints() -> None:
     given = {
         "BATCHAI_STORAGE_ENDPOINT_SUFFIX": "core.chinacloudapi.cn",

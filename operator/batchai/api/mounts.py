@@ -148,7 +148,8 @@ class UnmanagedFileSystem(Model):
     """A file system that the user's own command mounts."""
 
     mount_command: Annotated[str, text(maximum=4096)] = Field(
-        description="mount -t nfs [-o OPTIONS] HOST:/PATH, or nfs4; the service appended the mount path to it."
+        description="mount -t nfs [-o OPTIONS] HOST:/PATH, or nfs4; any other where the operator allows it. "
+        "The mount path is appended to it."
     )
     relative_mount_path: RelativePath = Field(description="Where to mount, below the mount root.")
 

@@ -314,7 +314,7 @@ def _on_volume(
 
 
 def _surroundings(args: Namespace, session: Session, servers: Collection[str]) -> Surroundings:
-    """With the exports of these FileServers; others do not matter, and may be gone."""
+    """With the exports of these FileServers; others do not matter, and may be gone. No mount command is run."""
     group = args.resource_group
 
     def export(identifier: str) -> Export:
@@ -322,7 +322,7 @@ def _surroundings(args: Namespace, session: Session, servers: Collection[str]) -
             return UNASKED_EXPORT
         return export_of(session.kube.list(kube.FILE_SERVERS, group), group, identifier)
 
-    return Surroundings(export=export)
+    return Surroundings(export=export, command_image="")
 
 
 def _identity(session: Session, item: Object) -> JobIdentity:

@@ -20,10 +20,12 @@ from batchai.api.mounts import (
     MountVolumes,
     PersistentVolumeClaimMount,
     StorageCredentials,
+    UnmanagedFileSystem,
 )
 from batchai.errors import SpecError
 from batchai.plan import blobfuse, nfs
 from batchai.plan.directories import MOUNT_ROOT, file_account, secret_name, share_of
+from batchai.plan.mount_commands import MountCommand, mount_command
 
 FILE_DRIVER = "file.csi.azure.com"
 BLOB_DRIVER = "blob.csi.azure.com"
@@ -31,6 +33,7 @@ FILE_VOLUME = "azurefile"
 BLOB_VOLUME = "blobfs"
 NFS_VOLUME = "nfs"
 CLAIM_VOLUME = "claim"
+COMMAND_VOLUME = "mount"
 PUBLIC_SUFFIX = "core.windows.net"
 """The domain of storage accounts in Azure's public cloud."""
 
@@ -67,20 +70,23 @@ class Surroundings:
 
     export: the export of the FileServer of an id; raises DependencyNotReady for one that does not serve. The default
     takes every one to serve, for checks before anything is mounted.
-    claims_only: only claims may be in the pod; owner: the UID of what the pod is made for.
+    claims_only: only claims may be in the pod; owner: the UID of what the pod is made for. command_image: what mount
+    commands run in, None where they may not.
     """
 
     endpoints: Endpoints = Endpoints()
     export: Callable[[str], Export] = lambda _: UNASKED_EXPORT
     claims_only: bool = False
     owner: str = ""
+    command_image: str | None = None
 
 
 @dataclass(frozen=True)
 class Mount:
     """One mount of a pod: the volume's name and source, its mount path, and what to call it in logs.
 
-    static: the export behind the claim of the same name as the volume, which is made for the pod's owner.
+    static: the export behind the claim of the same name as the volume, which is made for the pod's owner. command: what
+    a container beside the pod's own must run for it.
     """
 
     volume: str
@@ -90,6 +96,7 @@ class Mount:
     read_only: bool = False
     sub_path: str | None = None
     static: nfs.NfsMount | None = None
+    command: MountCommand | None = None
 
     def pod_volume(self) -> dict[str, Any]:
         """The entry of spec.volumes."""
@@ -180,8 +187,7 @@ class _Planner:
             found = self._exported(server, f"{self.field}.fileServers[{index}]")
             yield self._nfs(f"{NFS_VOLUME}-{self.scope}{index}", found, self._path(server))
         for index, own in enumerate(volumes.unmanaged_file_systems or []):
-            found = nfs.of_command(own.mount_command, f"{self.field}.unmanagedFileSystems[{index}].mountCommand")
-            yield self._nfs(f"{NFS_VOLUME}-own-{self.scope}{index}", found, self._path(own))
+            yield self._unmanaged(own, index)
         for claim in volumes.persistent_volume_claims or []:
             yield _claim(claim, self._path(claim))
 
@@ -226,6 +232,22 @@ class _Planner:
         path = f"{found.path.rstrip('/')}/{below}".rstrip("/") or "/"
         options = f"{where}.mountOptions"
         return nfs.export(found.server, path, server.mount_options, read_only=server.read_only, field=options)
+
+    def _unmanaged(self, own: UnmanagedFileSystem, index: int) -> Mount:
+        field = f"{self.field}.unmanagedFileSystems[{index}].mountCommand"
+        found = nfs.of_command(own.mount_command, field)
+        if found is not None:
+            return self._nfs(f"{NFS_VOLUME}-own-{self.scope}{index}", found, self._path(own))
+        volume, surroundings = f"{COMMAND_VOLUME}-{self.scope}{index}", self.surroundings
+        command = mount_command(
+            own.mount_command,
+            surroundings.command_image,
+            f"{surroundings.owner}/{volume}",
+            claims_only=surroundings.claims_only,
+            field=field,
+        )
+        source = {"hostPath": {"path": command.directory, "type": "DirectoryOrCreate"}}
+        return Mount(volume, source, self._path(own), command.command, command=command)
 
     def _nfs(self, volume: str, found: nfs.NfsMount, path: str) -> Mount:
         surroundings = self.surroundings

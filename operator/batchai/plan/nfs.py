@@ -53,17 +53,22 @@ def export(server: str, path: str, options: str | None, *, read_only: bool, fiel
     return NfsMount(server, path, kept, read_only or "ro" in given)
 
 
-def of_command(command: str, field: str) -> NfsMount:
-    """The export that a mount command of unmanagedFileSystems names. Raises SpecError for any other command."""
+def of_command(command: str, field: str) -> NfsMount | None:
+    """The export that a mount command of unmanagedFileSystems names; None if it mounts something else.
+
+    Raises SpecError for a command that nobody can read, and for an NFS mount that a volume cannot be.
+    """
     try:
         words = shlex.split(command)
     except ValueError as error:
         raise SpecError(field, f"cannot be read: {error}") from None
     if words[:1] == ["sudo"]:
         words = words[1:]
-    if not words or words[0].rpartition("/")[2] != "mount":
-        raise _no_nfs(command, field)
-    kind, options, sources, read_only = None, [], [], False
+    if not words:
+        raise SpecError(field, f"is empty: write '{_HELP}'")
+    if words[0].rpartition("/")[2] != "mount":
+        return None
+    kind, options, sources, unknown, read_only = None, [], [], [], False
     remaining = iter(words[1:])
     for word in remaining:
         if word in {"-t", "--types"}:
@@ -77,21 +82,15 @@ def of_command(command: str, field: str) -> NfsMount:
         elif word in {"-r", "--read-only"}:
             read_only = True
         elif word.startswith("-"):
-            raise SpecError(field, f"'{word}' cannot be used: write '{_HELP}'")
+            unknown.append(word)
         else:
             sources.append(word)
     match = _SOURCE.fullmatch(sources[0]) if sources else None
     if kind not in {None, "nfs", "nfs4"} or match is None:
-        raise _no_nfs(command, field)
+        return None
+    if unknown:
+        raise SpecError(field, f"'{unknown[0]}' cannot be used: write '{_HELP}'")
     if len(sources) > 1:
         raise SpecError(field, f"'{sources[1]}' is too much: relativeMountPath says where it is mounted")
     server = match["server"].strip("[]")
     return export(server, match["path"], ",".join(options), read_only=read_only, field=field)
-
-
-def _no_nfs(command: str, field: str) -> SpecError:
-    return SpecError(
-        field,
-        f"'{command}' cannot be run, because jobs get their file systems from Kubernetes: only '{_HELP}' can be "
-        "translated; for another file system install its CSI driver and name a claim in persistentVolumeClaims",
-    )

@@ -5,6 +5,7 @@ from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import ClusterSpec
+from batchai.plan.mount_commands import NODE_DIRECTORY, MountCommand
 from batchai.plan.mounts import Mount
 from batchai.schedule.nodes import SPOT_TAINTS
 from batchai.toolkits.base import LAUNCHER_PATH
@@ -22,6 +23,9 @@ LAUNCH_COMMAND = [
 BUNDLE_MOUNT = {"name": "launcher", "mountPath": LAUNCHER_PATH}
 USER = 1000
 """Who a job is when it may not be root; any other than root does."""
+_NODE_MOUNTS = {"name": "node-mounts", "hostPath": {"path": NODE_DIRECTORY, "type": "DirectoryOrCreate"}}
+_MOUNT_SECONDS = 25
+"""How long a mount command may take, so that a job whose mount hangs fails within a minute."""
 _UNREACHABLE_SECONDS = 30
 """How long a pod stays on a node that does not answer; Kubernetes' default of 300 s wastes a job's time."""
 
@@ -76,6 +80,7 @@ def user_tolerations(cluster: ClusterSpec) -> list[dict[str, Any]]:
 def volumes(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
     """The pod's volumes: the launcher's bundle, the root of the cluster's mounts, and the mounts."""
     return [
+        *([_NODE_MOUNTS] if any(mount.command for mount in mounts) else []),
         {"name": "launcher", "emptyDir": {}},
         {"name": "mounts", "emptyDir": {}},
         *{mount.volume: mount.pod_volume() for mount in mounts}.values(),
@@ -98,6 +103,34 @@ def launcher(
             *({"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True} for volume in fetched),
         ],
         "securityContext": security or {},
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }
+
+
+def helpers(mounts: Sequence[Mount]) -> list[dict[str, Any]]:
+    """The containers that run mount commands: each is there when its file system is, and until the job has ended."""
+    return [_helper(mount.volume, mount.command) for mount in mounts if mount.command is not None]
+
+
+def _helper(name: str, mount: MountCommand) -> dict[str, Any]:
+    busybox = f"{LAUNCHER_PATH}/busybox"
+    return {
+        "name": name,
+        "image": mount.image,
+        "restartPolicy": "Always",
+        "command": [f"{LAUNCHER_PATH}/tini", "--", busybox, "sh", f"{LAUNCHER_PATH}/mount", mount.directory],
+        "env": [{"name": "BATCHAI_MOUNT_COMMAND", "value": literal(mount.command)}],
+        "securityContext": {"privileged": True, "runAsUser": 0},
+        "startupProbe": {
+            "exec": {"command": [busybox, "mountpoint", "-q", mount.directory]},
+            "periodSeconds": 1,
+            "failureThreshold": _MOUNT_SECONDS,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            BUNDLE_MOUNT,
+            {"name": _NODE_MOUNTS["name"], "mountPath": NODE_DIRECTORY, "mountPropagation": "Bidirectional"},
+        ],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
     }
 

@@ -50,6 +50,12 @@ def _lies(path: str, root: str) -> bool:
 
 
 def _readable(mount: Mount, *, lives: bool, restricted: bool) -> dict[str, Any]:
+    if mount.command is not None:
+        raise SpecError(
+            "outputDirectories",
+            f"it lies on what '{mount.title}' mounts, which no other pod can read: read it where the file system is, "
+            "or while the job runs by 'job node exec'",
+        )
     if mount.static is None or lives:
         return mount.source
     if restricted:

@@ -31,6 +31,7 @@ from batchai.plan.node_pod import (
     JOB_CONTAINER,
     LAUNCH_COMMAND,
     USER,
+    helpers,
     launcher,
     literal,
     pinned,
@@ -82,12 +83,18 @@ def default_images(
     return {**defaults, **(vm_images.get(reference.offer.lower(), {}) if reference else {})}
 
 
-def check(job: Job, identity: JobIdentity, vault_identity: VaultIdentity | None) -> None:
-    """Raises SpecError for anything in the job that pods cannot be planned for, whatever nodes it gets."""
+def check(
+    job: Job, identity: JobIdentity, *, vault_identity: VaultIdentity | None = None, command_image: str | None = None
+) -> None:
+    """Raises SpecError for anything in the job that pods cannot be planned for, whatever nodes it gets.
+
+    vault_identity: as `provider_classes` has it; command_image: as Surroundings have it.
+    """
     if job.spec.node_count > 1 and "." in job.metadata.name:
         raise SpecError("metadata.name", "has a dot, but is part of the nodes' host names: use '-' in its place")
     toolkits.launch(job.spec, Allocation(hosts=(job.metadata.name,) * job.spec.node_count))
-    _check_outputs(job.spec, identity, job_mounts(job.spec.mount_volumes, identity.mount_root, Surroundings()))
+    surroundings = Surroundings(claims_only=job.spec.pod_security == "restricted", command_image=command_image)
+    _check_outputs(job.spec, identity, job_mounts(job.spec.mount_volumes, identity.mount_root, surroundings))
     secrets.check(job.spec)
     provider_classes(job, vault_identity)
 
@@ -267,7 +274,7 @@ def _pod_spec(
         "activeDeadlineSeconds": _wall_clock_seconds(job.spec),
         "terminationGracePeriodSeconds": grace + _STOP_MARGIN_SECONDS,
         # The job has the values in its variables; only the driver needs the mount.
-        "initContainers": [launcher(images.launcher, security.launcher, vault_volumes)],
+        "initContainers": [launcher(images.launcher, security.launcher, vault_volumes), *helpers(mounts)],
         "containers": [
             {
                 "name": JOB_CONTAINER,

@@ -15,7 +15,16 @@ from batchai.plan.directories import MOUNT_ROOT, check_absolute, expand
 from batchai.plan.launch import launcher_variables
 from batchai.plan.mounts import Mount
 from batchai.plan.naming import setup_name
-from batchai.plan.node_pod import BUNDLE_MOUNT, JOB_CONTAINER, LAUNCH_COMMAND, launcher, literal, pinned, volumes
+from batchai.plan.node_pod import (
+    BUNDLE_MOUNT,
+    JOB_CONTAINER,
+    LAUNCH_COMMAND,
+    helpers,
+    launcher,
+    literal,
+    pinned,
+    volumes,
+)
 from batchai.plan.ownership import owner
 from batchai.plan.secrets import check_task, variables
 from batchai.schedule.nodes import NodeView
@@ -95,7 +104,7 @@ def setup_pod(
         "spec": {
             **pinned(node.name, cluster.spec),
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
-            "initContainers": [launcher(images.launcher)],
+            "initContainers": [launcher(images.launcher), *helpers(mounts)],
             "containers": [
                 {
                     "name": JOB_CONTAINER,

@@ -10,9 +10,9 @@ from batchai.kube.client import JOBS
 from batchai.kube.store import Object, ObjectStore
 from batchai.plan.directories import JobIdentity
 from batchai.plan.pods import check
-from batchai.plan.vaults import VaultIdentity
 from batchai.reconcile.context import Context
 from batchai.reconcile.writes import adopted, labels_below
+from batchai.settings import Settings
 from batchai.status import job as life
 
 
@@ -58,10 +58,20 @@ def stored_identity(job: Job) -> JobIdentity:
     return JobIdentity.of_segment(job.status.job_output_directory_path_segment)
 
 
-def is_valid(job: Job, vault_identity: VaultIdentity | None) -> bool:
+def check_admitted(job: Job, settings: Settings) -> None:
+    """Raises SpecError if pods could not be planned for a job that was admitted."""
+    check(
+        job,
+        stored_identity(job),
+        vault_identity=settings.vault_identity,
+        command_image=settings.mount_command_image_of(job.metadata.namespace),
+    )
+
+
+def is_valid(job: Job, settings: Settings) -> bool:
     """Whether pods could be planned for a job that was admitted."""
     try:
-        check(job, stored_identity(job), vault_identity)
+        check_admitted(job, settings)
     except SpecError:
         return False
     return True

@@ -190,7 +190,7 @@ class ClusterReconciler:
         context = self._context
         model = context.models.of(raw)
         job = admitted(model, experiment_of(raw, context.objects), context.subscription, context.clock())
-        if job is not model and not is_valid(job, context.settings.vault_identity):
+        if job is not model and not is_valid(job, context.settings):
             return None  # its own pass says why
         return job if job.status.execution_state in ledger.HOLDING_STATES else waiter(job)
 

@@ -16,10 +16,10 @@ from batchai.kube.store import Object
 from batchai.plan import peers
 from batchai.plan.directories import JobIdentity
 from batchai.plan.ownership import owner
-from batchai.plan.pods import Attempt, Images, all_mounts, check, default_images, job_pods, needs_shared_claim
+from batchai.plan.pods import Attempt, Images, all_mounts, default_images, job_pods, needs_shared_claim
 from batchai.plan.static_volumes import VolumeOwner
 from batchai.plan.vaults import provider_classes
-from batchai.reconcile.admission import admits, admitted, experiment_of, joined, stored_identity
+from batchai.reconcile.admission import admits, admitted, check_admitted, experiment_of, joined, stored_identity
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.slim import slim_pod
 from batchai.reconcile.storage import StaticVolumes, surroundings
@@ -115,7 +115,7 @@ class JobReconciler:
             return  # else the Experiment's own pass makes it known
         job = admitted(job, experiment, context.subscription, now)
         try:
-            check(job, stored_identity(job), context.settings.vault_identity)
+            check_admitted(job, context.settings)
         except SpecError as error:
             problem = Problem("InvalidJob", str(error), {"field": error.field})
             await write_status(context, JOBS, await self._adopted(raw), life.failed(job, problem, now))

@@ -15,7 +15,12 @@ from batchai.reconcile.writes import gone_is_fine, together
 
 def surroundings(context: Context, namespace: str) -> Surroundings:
     """What mounts in a namespace are planned with."""
-    return Surroundings(context.settings.endpoints, lambda identifier: file_server(context, namespace, identifier))
+    settings = context.settings
+    return Surroundings(
+        settings.endpoints,
+        lambda identifier: file_server(context, namespace, identifier),
+        command_image=settings.mount_command_image_of(namespace),
+    )
 
 
 def file_server(context: Context, namespace: str, identifier: str) -> Export:

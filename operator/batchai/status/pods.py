@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from batchai.plan.mounts import CLAIM_VOLUME
-from batchai.plan.node_pod import JOB_CONTAINER
+from batchai.plan.mounts import CLAIM_VOLUME, COMMAND_VOLUME
+from batchai.plan.node_pod import JOB_CONTAINER, LAUNCHER_CONTAINER
 from batchai.status.mounts import mount_problem
 
 PodObject = Mapping[str, Any]
@@ -94,6 +94,8 @@ def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
         return None
     for statuses in ("initContainerStatuses", "containerStatuses"):
         for container in pod.get("status", {}).get(statuses, []):
+            if (failed := _command_failed(container)) is not None:
+                return failed
             waiting = container.get("state", {}).get("waiting", {})
             if waiting.get("reason") in _CANNOT_START:
                 text = waiting.get("message", "")
@@ -106,6 +108,17 @@ def start_problem(pod: PodObject, mount_failure: str | None) -> Problem | None:
         code, text = mount_problem(mount_failure)
         return Problem(code, text, {"Info": mount_failure})
     return None
+
+
+def _command_failed(container: Mapping[str, Any]) -> Problem | None:
+    """Why a container that runs a mount command had to be started again, or will be."""
+    if not container["name"].startswith(f"{COMMAND_VOLUME}-") or container.get("started"):
+        return None
+    ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
+    if ended is None:
+        return None
+    text = "The mount command did not end" if ended["exitCode"] in {0, *_KILLED} else "The mount command failed"
+    return Problem("MountError", text, {"Info": ended.get("message", "").strip()})
 
 
 def outcome(pod: PodObject) -> Outcome | None:
@@ -220,7 +233,7 @@ def _stopped_by_deletion(pod: PodObject) -> bool:
 def _init_problem(pod: PodObject) -> Problem | None:
     for container in pod.get("status", {}).get("initContainerStatuses", []):
         terminated = container.get("state", {}).get("terminated")
-        if terminated is not None and terminated["exitCode"] != 0:
+        if container["name"] == LAUNCHER_CONTAINER and terminated is not None and terminated["exitCode"] != 0:
             text = f"The launcher could not be installed: exit code {terminated['exitCode']}"
             return Problem("FailedStartingContainer", text, {"Info": terminated.get("message", "")})
     return None

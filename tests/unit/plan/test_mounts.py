@@ -19,6 +19,7 @@ from batchai.plan.mounts import (
     key_secret_names,
     secret_names,
 )
+from batchai.plan.node_pod import helpers
 from batchai.plan.node_pod import volumes as pod_volumes
 from batchai.plan.static_volumes import VolumeOwner, belongs_to, static_volumes
 
@@ -133,6 +134,41 @@ def test_a_file_server_that_does_not_serve_is_waited_for() -> None:
 def test_a_mount_command_of_nfs_becomes_a_plain_volume() -> None:
     own = {"mountCommand": "mount -t nfs4 filer:/x", "relativeMountPath": "own"}
     assert mount(unmanagedFileSystems=[own]).source == {"nfs": {"server": "filer", "path": "/x", "readOnly": False}}
+
+
+GLUSTER = {"mountCommand": "sudo mount -t glusterfs $HOST:/gv0", "relativeMountPath": "own"}
+COMMANDS = replace(SERVERS, command_image="tools:1")
+
+
+def test_any_other_mount_command_runs_in_a_privileged_container_beside_the_job() -> None:
+    found = mount(COMMANDS, unmanagedFileSystems=[GLUSTER])
+    directory = f"/var/lib/batchai/mounts/{UID}/mount-0"
+    assert found.volume_mount() == {"name": "mount-0", "mountPath": "/root/own", "mountPropagation": "HostToContainer"}
+    parent, *_, volume = pod_volumes([found])
+    # Not a volume of the pod: the kubelet would empty what is still mounted there.
+    assert volume == {"name": "mount-0", "hostPath": {"path": directory, "type": "DirectoryOrCreate"}}
+    (helper,) = helpers([found])
+    assert (helper["image"], helper["restartPolicy"]) == ("tools:1", "Always")
+    assert helper["command"][-1] == directory
+    assert helper["env"] == [{"name": "BATCHAI_MOUNT_COMMAND", "value": "mount -t glusterfs $$HOST:/gv0"}]
+    assert helper["securityContext"]["privileged"]
+    own = {entry["name"]: entry for entry in helper["volumeMounts"]}
+    assert own[parent["name"]]["mountPropagation"] == "Bidirectional"
+    assert directory.startswith(own[parent["name"]]["mountPath"])
+    V1Pod.model_validate({"spec": {"volumes": [parent, volume], "initContainers": [helper], "containers": []}})
+    assert not helpers([mount(fileServers=[SERVER])])
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "said"),
+    [
+        (SERVERS, "'sudo mount .*mount -t nfs.*persistentVolumeClaims.*BATCHAI_MOUNT_COMMAND_NAMESPACES"),
+        (replace(COMMANDS, claims_only=True), "podSecurity 'restricted'.*persistentVolumeClaims"),
+    ],
+)
+def test_where_a_mount_command_may_not_run_the_remedies_are_told(surroundings: Surroundings, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        mount(surroundings, unmanagedFileSystems=[GLUSTER])
 
 
 def test_what_a_plain_volume_cannot_say_becomes_a_static_one() -> None:

@@ -23,11 +23,7 @@ def test_a_mount_command_of_nfs_is_read(command: str, mount: NfsMount) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("mount -t glusterfs 10.0.0.4:/gv0", "only 'mount -t nfs .*persistentVolumeClaims"),
-        ("mount -t cifs //host/share -o username=x", "persistentVolumeClaims"),
-        ("glusterfs --volfile-server=host", "persistentVolumeClaims"),
-        ("", "persistentVolumeClaims"),
-        ("mount -t nfs host", "persistentVolumeClaims"),
+        ("", "is empty: write 'mount -t nfs"),
         ("mount -t nfs host:/x /mnt/here", "'/mnt/here' is too much: relativeMountPath"),
         ("mount -t nfs --bind host:/x", "'--bind' cannot be used"),
         ("mount -t nfs -o bind host:/x", "'bind' is no option of an NFS mount"),
@@ -35,10 +31,24 @@ def test_a_mount_command_of_nfs_is_read(command: str, mount: NfsMount) -> None:
         ("mount -t nfs 'host:/x", "cannot be read"),
     ],
 )
-def test_any_other_command_is_refused_with_a_remedy(command: str, said: str) -> None:
+def test_an_nfs_mount_that_no_volume_can_be_is_refused_with_a_remedy(command: str, said: str) -> None:
     with pytest.raises(SpecError, match=said) as refused:
         of_command(command, "spec.mountVolumes.unmanagedFileSystems[0].mountCommand")
     assert refused.value.field == "spec.mountVolumes.unmanagedFileSystems[0].mountCommand"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mount -t glusterfs 10.0.0.4:/gv0",
+        "mount -t cifs //host/share -o username=x",
+        "mount --verbose -t cifs //host/share",
+        "glusterfs --volfile-server=host",
+        "mount -t nfs host",
+    ],
+)
+def test_what_mounts_something_else_is_told_apart(command: str) -> None:
+    assert of_command(command, "f") is None
 
 
 @pytest.mark.parametrize(

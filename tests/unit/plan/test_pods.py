@@ -162,13 +162,13 @@ def test_wall_clock_limit_is_the_pods_deadline() -> None:
 )
 def test_what_this_version_does_not_run_is_refused(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(SpecError, match=field):
-        check(job(**spec), IDENTITY, None)
+        check(job(**spec), IDENTITY)
 
 
 def test_a_name_with_a_dot_is_no_host_name() -> None:
-    check(job("resnet-v1.5"), IDENTITY, None)
+    check(job("resnet-v1.5"), IDENTITY)
     with pytest.raises(SpecError, match=r"metadata.name: has a dot"):
-        check(job("resnet-v1.5", nodeCount=2), IDENTITY, None)
+        check(job("resnet-v1.5", nodeCount=2), IDENTITY)
 
 
 def test_variables_of_the_job_win_over_what_a_toolkit_would_have() -> None:

@@ -173,7 +173,7 @@ CONTAINER = {"accountName": "acc", "containerName": "box", **MOUNT}
 def test_what_a_vault_cannot_give_is_refused(spec: dict[str, Any], text: str) -> None:
     identity = JobIdentity(SUBSCRIPTION, "ns", "w", "exp", "train", UID)
     with pytest.raises(SpecError, match=text):
-        check(job(**spec), identity, IDENTITY)
+        check(job(**spec), identity, vault_identity=IDENTITY)
 
 
 def test_without_an_identity_the_administrator_is_told_what_is_missing() -> None:

@@ -111,6 +111,39 @@ def test_mount_problem_names_the_kind_of_storage(volume: str, code: str) -> None
     assert "no such share" in condition.message
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({"state": {"terminated": {"exitCode": 32, "message": "no such server"}}}, "The mount command failed"),
+        (
+            {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 32}}},
+            "The mount command failed",
+        ),
+        (
+            {"state": {"running": {}}, "started": False, "lastState": {"terminated": {"exitCode": 0}}},
+            "The mount command did not end",
+        ),
+        ({"state": {"running": {}}, "started": True, "lastState": {"terminated": {"exitCode": 32}}}, None),
+        ({"state": {"running": {}}, "started": False}, None),
+    ],
+)
+def test_a_mount_command_that_fails_is_a_mount_error(status: dict[str, Any], said: str | None) -> None:
+    pod = pod_raw(initContainerStatuses=[{"name": "mount-cluster0", **status}])
+    condition = find(observe(running_job(), pod).status.conditions, life.START_BLOCKED)
+    if said is None:
+        assert condition is None
+    else:
+        assert condition is not None
+        assert condition.reason == "MountError"
+        assert said in condition.message
+
+
+def test_how_a_mount_command_ends_after_the_job_does_not_matter() -> None:
+    pod = ended(0)
+    pod["status"]["initContainerStatuses"] = [{"name": "mount-0", "state": {"terminated": {"exitCode": 137}}}]
+    assert observe(running_job(), pod).status.execution_state == "succeeded"
+
+
 def test_a_mount_that_hangs_is_a_problem_unless_it_is_a_claims() -> None:
     failure = "Unable to attach or mount volumes: unmounted volumes=[claim-0 nfs-0], unattached volumes=[]: timed out"
     step = observe(running_job(), pod_raw(), failures={"pod-0": failure})
