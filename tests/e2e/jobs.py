@@ -12,13 +12,19 @@ from typing import Any
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.fileshare import ShareServiceClient
+from tests.e2e.api import Api
 
 IMAGE = "batchai-test/azure:dev"
 OPERATOR = "batchai-system"
+UNTIL_TOLD = "until [ -e $AZ_BATCHAI_OUTPUT_MODEL/told ]; do sleep 0.2; done"
+"""A job that ends well when a test calls `Space.tell`."""
 
 
 class Cluster:
     """kubectl with the kubeconfig of the environment."""
+
+    def __init__(self) -> None:
+        self._api = Api()
 
     def kubectl(self, *arguments: str, data: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
@@ -28,14 +34,10 @@ class Cluster:
         return done.stdout
 
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
-        place = ["-n", namespace] if namespace else []
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, *place, "-o", "json"))
-        return found
+        return self._api.get(kind, name, namespace)
 
-    def list(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
-        found = self.kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json")
-        items: list[dict[str, Any]] = json.loads(found)["items"]
-        return items
+    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+        return self._api.list(kind, namespace, selector)
 
     def apply(self, *manifests: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", data=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
@@ -128,8 +130,20 @@ class Space:
         states = {key.removesuffix("NodeCount"): value for key, value in status.get("nodeStateCounts", {}).items()}
         return {**states, "total": status.get("currentNodeCount", -1)}
 
+    def clear(self) -> None:
+        """Deletes jobs and clusters; the nodes are free then.
+
+        A namespace whose pods still end is deleted only after half of their grace period, however soon they end.
+        """
+        self.cluster.kubectl("delete", "bjob,bcluster", "--all", "-n", self.namespace, "--timeout=120s")
+        self.wait_until(lambda: not self.cluster.list("pods", self.namespace, "batchai.dev/job"), "no job has a pod")
+        owned = f"batchai.dev/cluster-namespace={self.namespace}"
+        self.wait_until(lambda: not self.cluster.list("nodes", selector=owned), "the nodes are free")
+
     def remove(self) -> None:
-        self.cluster.kubectl("delete", "namespace", self.namespace, "--timeout=120s")
+        self.clear()
+        # Kubernetes takes its time; what is left has names of its own.
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
         self.storage.files.delete_share(self.namespace)
         self.storage.blobs.delete_container(self.namespace)
 
@@ -196,6 +210,19 @@ class Space:
     def finished(self, name: str, seconds: float = 90) -> dict[str, Any]:
         self.wait_until(lambda: self.state(name) in {"succeeded", "failed"}, f"job {name} ends", seconds)
         return self.job(name)
+
+    def tell(self, name: str) -> None:
+        """Lets a job end that runs UNTIL_TOLD."""
+
+        def told() -> bool:
+            share = self.storage.files.get_share_client(self.namespace)
+            try:
+                share.get_file_client(self._path(name, "outputs/told")).upload_file(b"")
+            except ResourceNotFoundError:
+                return False
+            return True
+
+        self.wait_until(told, f"job {name} has its directories")
 
     def terminate(self, name: str) -> None:
         self.cluster.kubectl(

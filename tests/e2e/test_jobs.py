@@ -2,12 +2,34 @@
 
 import json
 import subprocess
-import time
+from datetime import datetime
 
 import pytest
-from tests.e2e.jobs import Space
+from tests.e2e.jobs import UNTIL_TOLD, Space
 
 SCRIPT = "echo to-stdout; echo to-stderr >&2; echo model > $AZ_BATCHAI_OUTPUT_MODEL/m.txt"
+NO_IMAGE = "localhost:1/no/such:image"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def never_start(space: Space) -> None:
+    """Jobs that cannot start. Each takes its 30 s, so they have nodes of their own and are looked at later."""
+    share, container = space.mount_volumes(), space.mount_volumes()
+    url = share["azureFileShares"][0]["azureFileUrl"]
+    share["azureFileShares"].append(
+        {**share["azureFileShares"][0], "azureFileUrl": f"{url}-none", "relativeMountPath": "none"}
+    )
+    container["azureBlobFileSystems"][0]["containerName"] = "no-such-container"
+    # As the pod of a deleted job of the same name on a node that does not answer.
+    pod = {"schedulingGates": [{"name": "batchai.dev/test"}], "containers": [{"name": "c", "image": "none"}]}
+    metadata = {"name": "taken-1-0", "namespace": space.namespace}
+    space.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+    space.make_cluster("failing", {"manual": {"targetNodeCount": 2}})
+    settings = {"imageSourceRegistry": {"image": NO_IMAGE}}
+    space.submit("no-share", "true", cluster="failing", mountVolumes=share)
+    space.submit("no-container", "true", cluster="failing", mountVolumes=container)
+    space.submit("no-image", "true", cluster="failing", containerSettings=settings)
+    space.submit("taken", "true", cluster="failing")
 
 
 def test_files_and_container_log_have_the_same_bytes(space: Space) -> None:
@@ -102,30 +124,23 @@ def test_job_preparation_runs_first_and_its_failure_is_told(space: Space) -> Non
     ],
 )
 def test_missing_storage_fails_within_a_minute(space: Space, name: str, code: str, text: str, hint: str) -> None:
-    volumes = space.mount_volumes()
-    if name == "share":
-        url = volumes["azureFileShares"][0]["azureFileUrl"]
-        volumes["azureFileShares"].append(
-            {**volumes["azureFileShares"][0], "azureFileUrl": f"{url}-none", "relativeMountPath": "none"}
-        )
-    else:
-        volumes["azureBlobFileSystems"][0]["containerName"] = "no-such-container"
-    started = time.monotonic()
-    job = space.run(f"no-{name}", "true", mountVolumes=volumes, succeeds=False)
-    assert time.monotonic() - started < 60
-    error = job["status"]["executionInfo"]["errors"][0]
+    status = space.finished(f"no-{name}", seconds=180)["status"]
+    started, ended = (
+        datetime.fromisoformat(text)
+        for text in (status["attempts"][0]["startTime"], status["executionInfo"]["endTime"])
+    )
+    assert (ended - started).total_seconds() < 60
+    error = status["executionInfo"]["errors"][0]
     assert error["code"] == code
     assert text in json.dumps(error["details"])
     assert hint in error["message"]
 
 
 def test_image_that_cannot_be_pulled_fails_with_the_runtimes_text(space: Space) -> None:
-    image = "localhost:1/no/such:image"
-    job = space.run("no-image", "true", containerSettings={"imageSourceRegistry": {"image": image}}, succeeds=False)
-    error = job["status"]["executionInfo"]["errors"][0]
+    error = space.finished("no-image", seconds=180)["status"]["executionInfo"]["errors"][0]
     assert error["code"] == "FailedStartingContainer"
     details = {detail["name"]: detail["value"] for detail in error["details"]}
-    assert details["imageName"] == image
+    assert details["imageName"] == NO_IMAGE
     assert "localhost:1" in details["Info"]
 
 
@@ -149,7 +164,7 @@ def test_missing_secret_waits_by_name_and_runs_when_it_appears(space: Space) -> 
 
 
 def test_two_jobs_on_one_node_queue(space: Space) -> None:
-    space.submit("first", "sleep 8")
+    space.submit("first", UNTIL_TOLD)
     space.wait_for_state("first", "running")
     space.submit("second", "true")
     space.wait_until(
@@ -157,6 +172,7 @@ def test_two_jobs_on_one_node_queue(space: Space) -> None:
         "the second job says whom it waits for",
     )
     assert space.job("second")["status"]["queuePosition"] == 1
+    space.tell("first")
     assert space.finished("first")["status"]["executionState"] == "succeeded"
     second = space.finished("second")["status"]
     first = space.job("first")["status"]
@@ -267,13 +283,7 @@ def test_killing_the_operator_changes_nothing(space: Space) -> None:
 
 
 def test_a_pod_of_somebody_else_that_has_the_name_is_told(space: Space) -> None:
-    # As the pod of a deleted job of the same name on a node that does not answer.
-    gates = [{"name": "batchai.dev/test"}]
-    pod = {"schedulingGates": gates, "containers": [{"name": "c", "image": "none"}]}
-    metadata = {"name": "taken-1-0", "namespace": space.namespace}
-    space.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
-    job = space.run("taken", "true", succeeds=False)
-    [error] = job["status"]["executionInfo"]["errors"]
+    [error] = space.finished("taken", seconds=180)["status"]["executionInfo"]["errors"]
     assert error["code"] == "NameTaken"
     assert error["message"] == f"Pod {space.namespace}/taken-1-0 exists and belongs to somebody else"
     assert "labels" not in space.cluster.get("pod", "taken-1-0", space.namespace)["metadata"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.e2e.commands import Cli
 from tests.e2e.jobs import Cluster, Space, Storage
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,23 @@ def test_the_quickstart_by_kubectl_apply(samples: Space, storage: Storage) -> No
         f"{status['jobOutputDirectoryPathSegment']}/outputs"
     )
     assert sorted(model["name"] for model in models) == ["ConvNet_MNIST_0.dnn", "ConvNet_MNIST_1.dnn"]
+
+
+@pytest.mark.timeout(400)
+def test_the_quickstarts_job_json_on_shares_and_a_container(samples: Space, storage: Storage, tmp_path: Path) -> None:
+    """The very file, by the command line, with the samples' workspace and cluster; its training is shorter."""
+    environ = {"AZURE_BATCHAI_STORAGE_ACCOUNT": storage.account, "AZURE_BATCHAI_STORAGE_KEY": storage.key}
+    cli = Cli(NAMESPACE, tmp_path, {**os.environ, **environ, "HOME": str(tmp_path)}, samples.cluster)
+    place = ["-g", NAMESPACE, "-w", "quickstart", "-e", "quickstart"]
+    file = str(ROOT / "quickstart/job.json")
+    cli.run("job create -n of-file -c nc6 -f", file, *place, "--env=MNIST_EPOCHS=1", "--env=MNIST_SAMPLES=6000")
+    streamed, _ = cli.run("job file stream -j of-file -f stderr.txt", *place)
+    assert "Finished Epoch[1 of 1]" in streamed
+    cli.run("job wait -n of-file --interval 1", *place)
+    [model] = cli.json("job file list -j of-file -d MODEL", *place)
+    assert model["name"] == "ConvNet_MNIST_0.dnn"
+    cli.run("job file download -j of-file -d MODEL", *place, "-t", str(tmp_path))
+    assert (tmp_path / model["name"]).stat().st_size == model["contentLength"] > 0
 
 
 @pytest.mark.timeout(300)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
-from tests.e2e.jobs import Cluster, Space, Storage
+from tests.e2e.jobs import OPERATOR, Cluster, Space, Storage
 
 IDENTITY = {"workloadIdentity": {"clientId": "11111111-2222-3333-4444-555555555555"}}
 
@@ -131,6 +131,21 @@ def test_a_job_with_nothing_but_a_claim_waits_for_it_and_runs(space: Space) -> N
         space.cluster.kubectl("delete", "bcluster", "shared", "-n", space.namespace, "--timeout=30s")
 
 
+def test_the_key_is_seen_by_nobody(space: Space) -> None:
+    job = space.run("looks", "env; cat /proc/*/environ /proc/*/cmdline; cat /proc/mounts")
+    assert job["status"]["executionInfo"]["exitCode"] == 0
+    place = ("-n", space.namespace)
+    seen = [
+        space.read_output("looks", "stdouterr/stdout.txt").decode(errors="replace"),
+        space.cluster.kubectl("get", "bjob,bcluster,pods,events", *place, "-o", "yaml"),
+        space.cluster.kubectl("logs", *place, "looks-1-0", "--all-containers"),
+        space.cluster.kubectl("logs", "-n", OPERATOR, "deployment/batchai-operator"),
+        space.cluster.kubectl("logs", "-n", "azure", "-l", "app=node-plugin", "--all-containers", "--tail=-1"),
+    ]
+    assert all(len(text) > 100 for text in seen[:-1])
+    assert not [text for text in seen if space.storage.key in text]
+
+
 def test_what_cannot_be_mounted_says_why_and_leaves_nothing_behind(space: Space) -> None:
     """Two failures at a time: each takes its 30 s."""
     key = base64.b64encode(b"another key").decode()
@@ -158,7 +173,7 @@ def test_what_cannot_be_mounted_says_why_and_leaves_nothing_behind(space: Space)
 
 def static_volumes(space: Space, job: str) -> list[str]:
     """The PersistentVolumes that were made for a job of this name in the space."""
-    found = json.loads(space.cluster.kubectl("get", "pv", "-l", f"batchai.dev/job={job}", "-o", "json"))["items"]
+    found = space.cluster.list("pv", selector=f"batchai.dev/job={job}")
     return [item["metadata"]["name"] for item in found if item["spec"]["claimRef"]["namespace"] == space.namespace]
 
 
