@@ -7,10 +7,11 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tests.e2e.jobs import IMAGE, Cluster, Storage
 
 # The form of the quickstart's job.json, with a command in the place of CNTK.
@@ -89,6 +90,20 @@ class Cli:
         path = self.folder / f"{name}.json"
         path.write_text(JOB % (json.dumps(command), IMAGE, self.group, self.group))
         return self.json("job", "create", "-n", name, "-c", "nc6", *self.place, "-f", str(path), *more)
+
+
+def person(cli: Cli, name: str, *roles: str) -> Cli:
+    """The same group for somebody who has these ClusterRoles in it and no other rights."""
+    place = ("-n", cli.group)
+    cli.cluster.kubectl("create", "serviceaccount", name, *place)
+    who = f"--serviceaccount={cli.group}:{name}"
+    for role in roles:
+        cli.cluster.kubectl("create", "rolebinding", f"{name}-{role}", *place, f"--clusterrole={role}", who)
+    config = yaml.safe_load(cli.cluster.kubectl("config", "view", "--raw", "--minify", "--flatten"))
+    config["users"][0]["user"] = {"token": cli.cluster.kubectl("create", "token", name, *place).strip()}
+    path = cli.folder / f"{name}.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return replace(cli, environ={**cli.environ, "KUBECONFIG": str(path)})
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from tests.e2e.commands import Cli, resource_group
+from tests.e2e.commands import Cli, person, resource_group
 from tests.e2e.jobs import IMAGE, Cluster, Storage, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -46,17 +45,11 @@ def admin(cluster: Cluster, storage: Storage, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def cli(admin: Cli, cluster: Cluster) -> Iterator[Cli]:
     """The same group for somebody with the roles of manifests/users.yaml."""
-    group = admin.group
-    cluster.kubectl("create", "serviceaccount", "jane", "-n", group)
-    who = f"--serviceaccount={group}:jane"
-    cluster.kubectl("create", "rolebinding", "jane", "-n", group, "--clusterrole=batchai-user", who)
-    cluster.kubectl("create", "clusterrolebinding", group, "--clusterrole=batchai-observer", who)
-    config = yaml.safe_load(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten"))
-    config["users"][0]["user"] = {"token": cluster.kubectl("create", "token", "jane", "-n", group).strip()}
-    path = admin.folder / "jane.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    yield Cli(group, admin.folder, {**admin.environ, "KUBECONFIG": str(path)}, cluster)
-    cluster.kubectl("delete", "clusterrolebinding", group)
+    jane = person(admin, "jane", "batchai-user")
+    who = f"--serviceaccount={admin.group}:jane"
+    cluster.kubectl("create", "clusterrolebinding", admin.group, "--clusterrole=batchai-observer", who)
+    yield jane
+    cluster.kubectl("delete", "clusterrolebinding", admin.group)
 
 
 @pytest.fixture(scope="class")
@@ -277,3 +270,22 @@ def test_a_table_on_a_terminal(cli: Cli) -> None:
     lines = written.decode().splitlines()
     assert lines[0].startswith("Name ")
     assert max(map(len, lines)) <= 80
+
+
+def test_what_jobs_run_on_takes_the_role_for_administrators(admin: Cli, cli: Cli) -> None:
+    """Of a size that nothing here has, so that no node is taken."""
+    place = ["-g", cli.group, "-w", "Work_Space"]
+    create = ["cluster create -n own -s Standard_NC24 --min 0 --max 2 --use-auto-storage", *place]
+    _, err = cli.run(*create, code=3)
+    assert "create" in err
+    assert "batchai-admin" in err
+    joan = person(admin, "joan", "batchai-user", "batchai-admin")
+    joan.run(*create)
+    joan.run("cluster resize -n own -t 0", *place)
+    joan.run("cluster auto-scale -n own --min 0 --max 1", *place)
+    shown = joan.json("cluster show -n own", *place)
+    assert shown["scaleSettings"]["autoScale"]["maximumNodeCount"] == 1
+    joan.run("cluster delete -y -n own", *place)
+    server = "file-server create -n nfs -s Standard_NC6 --disk-count 1 --disk-size 1 --generate-ssh-keys --no-wait"
+    joan.run(server, *place)
+    joan.run("file-server delete -y -n nfs", *place)

@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import ROOT
-from tests.e2e.jobs import IMAGE, OPERATOR, Cluster, wait_until
+from tests.e2e.jobs import IMAGE, OPERATOR, Cluster, Space, Storage, wait_until
 from tests.gpu import stand_in
 
 AGENT = "batchai-agent"
@@ -268,6 +269,38 @@ def test_a_gpu_that_turns_sick_and_well_again(well: Machine) -> None:
     assert (healthy["status"], healthy["message"]) == ("True", "GPUs that are well: 1")
     wait_until(lambda: not well.tainted(), "the taint is gone")
     assert FOREIGN in well.taints()
+
+
+@pytest.fixture
+def space(cluster: Cluster, storage: Storage) -> Iterator[Space]:
+    space = Space(cluster, storage, f"e2e-{uuid.uuid4().hex[:8]}")
+    space.make(nodes=3)
+    yield space
+    space.remove()
+
+
+def test_a_job_leaves_the_node_whose_gpu_the_agent_finds_sick(well: Machine, space: Space) -> None:
+    names = ("one", "two", "three")
+    for name in names:
+        space.submit(name, '[ -z "$AZ_BATCHAI_PREV_OUTPUT_MODEL" ] || exit 0; sleep 600')
+    for name in names:
+        space.wait_until(
+            lambda name=name: any(pod["status"]["phase"] == "Running" for pod in space.pods(name)), f"{name} runs"
+        )
+    leaves = next(name for name in names if space.job(name)["status"]["nodes"] == [well.name])
+    space.terminate(next(name for name in names if name != leaves))  # a node for it to go to
+    well.has("ecc 0 3")
+    try:
+        assert space.finished(leaves)["status"]["executionState"] == "succeeded"
+        (error,) = space.cluster.get("bcluster", "nc6", space.namespace)["status"]["errors"]
+        assert error["code"] == "GpuUnhealthy"
+        assert f"{GPU}: uncorrectable memory errors: 3" in error["message"]
+    finally:
+        well.has()
+    first, second = space.job(leaves)["status"]["attempts"]
+    assert (first["reason"], first["faultyNodes"]) == ("GpuUnhealthy", [well.name])
+    assert second["nodes"] != [well.name]
+    space.wait_until(lambda: space.counts("nc6").get("unusable") == 0, "the node is well again")
 
 
 def test_the_taint_is_put_back_while_the_gpu_is_sick(well: Machine) -> None:

@@ -1,6 +1,5 @@
 """The quickstart by `kubectl apply`: real MNIST, the CNTK image, logs by `kubectl logs -f`, models in the share."""
 
-import json
 import os
 import re
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.commands import Cli
+from tests.e2e.commands import Cli, person
 from tests.e2e.jobs import Cluster, Space, Storage
 
 ROOT = Path(__file__).parents[2]
@@ -125,16 +124,16 @@ def claims(cluster: Cluster, storage: Storage, mnist: Path) -> Iterator[Space]:
 
 @pytest.mark.timeout(300)
 def test_the_quickstart_on_nothing_but_a_claim(claims: Space, tmp_path: Path) -> None:
-    """The shipped manifests, with a shorter training; the command line reads what the job wrote by a pod of its own."""
+    """The shipped manifests, with a shorter training; whoever may reads what the job wrote by a pod of her own."""
     resources = list(yaml.safe_load_all(claims.cluster.kubectl("kustomize", str(ROOT / "manifests/samples-claims"))))
     (job,) = (resource for resource in resources if resource["kind"] == "Job")
     shorter = {"MNIST_EPOCHS": "1", "MNIST_SAMPLES": "6000"}
     job["spec"]["environmentVariables"] = [{"name": name, "value": value} for name, value in shorter.items()]
     claims.cluster.apply(*resources)
     place = ["-g", claims.namespace, "-w", "quickstart", "-e", "quickstart", "-j", "cntk-python-1"]
-    batchai = [sys.executable, "-m", "batchai.cli"]
-    stream = [*batchai, "job", "file", "stream", "-f", "stderr.txt", *place]
-    streaming = subprocess.Popen(stream, stdout=subprocess.PIPE)
+    cli = Cli(claims.namespace, tmp_path, dict(os.environ), claims.cluster)
+    rita = person(cli, "rita", "batchai-user", "batchai-reader")
+    streaming = rita.start("job file stream -f stderr.txt", *place)
     status = claims.finished("cntk-python-1", seconds=240)["status"]
     streamed, _ = streaming.communicate(timeout=120)
     assert streaming.returncode == 0
@@ -145,17 +144,13 @@ def test_the_quickstart_on_nothing_but_a_claim(claims: Space, tmp_path: Path) ->
     )
     assert [model["name"] for model in models] == ["ConvNet_MNIST_0.dnn"]
 
-    def run(words: str) -> str:
-        command = [*batchai, *words.split(), *place]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-
-    (model,) = json.loads(run("job file list -d MODEL"))
+    (model,) = rita.json("job file list -d MODEL", *place)
     assert (model["name"], model["downloadUrl"]) == ("ConvNet_MNIST_0.dnn", None)
-    run(f"job file download -d MODEL -t {tmp_path}")
+    rita.run(f"job file download -d MODEL -t {tmp_path}", *place)
     share = claims.storage.files.get_share_client(claims.namespace)
     path = f"logs/{status['jobOutputDirectoryPathSegment']}/outputs/ConvNet_MNIST_0.dnn"
     assert (tmp_path / model["name"]).read_bytes() == share.get_file_client(path).download_file().readall()
     assert (tmp_path / model["name"]).stat().st_size == model["contentLength"]
     assert b"Finished Epoch[1 of 1]" in streamed
-    assert run("job file stream -f stderr.txt").encode() == streamed
+    assert rita.run("job file stream -f stderr.txt", *place)[0].encode() == streamed
     assert not [pod for pod in claims.cluster.list("pods", claims.namespace) if "reader" in pod["metadata"]["name"]]
