@@ -15,8 +15,8 @@ _NARROWEST = 5
 """Characters that every column of a table keeps."""
 
 Row = Mapping[str, object]
-TableRow = Callable[[dict[str, Any]], Row]
-"""One entry of a result as the columns of its table."""
+TableRow = Callable[[dict[str, Any]], Row | Sequence[Row]]
+"""One entry of a result as the columns of its table: one row, or several."""
 
 
 def render(
@@ -95,7 +95,7 @@ def _cell(value: Any) -> str:
 
 def _table(result: Any, row: TableRow | None, columns: int | None) -> str:
     items = result if isinstance(result, list) else [result]
-    rows = [row(item) if row else _plain_row(item) for item in items]
+    rows = [line for item in items for line in _rows(item, row or _plain_row)]
     if not rows:
         return ""
     # Columns in the order of their first appearance; rows of a query may differ.
@@ -110,6 +110,11 @@ def _table(result: Any, row: TableRow | None, columns: int | None) -> str:
         return _GAP.join(_cut(text, width).ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
 
     return "\n".join([line(names), line("-" * width for width in widths), *map(line, cells)])
+
+
+def _rows(item: Any, row: TableRow) -> Sequence[Row]:
+    made = row(item)
+    return [made] if isinstance(made, Mapping) else made
 
 
 def _fitted(widths: Sequence[int], columns: int) -> list[int]:

@@ -45,6 +45,18 @@ def test_table_of_a_list() -> None:
     ]
 
 
+def test_an_entry_of_several_rows() -> None:
+    def rows(job: dict[str, Any]) -> list[dict[str, object]]:
+        return [{"Name": job["name"], "Part": part} for part in range(2)]
+
+    assert [line.split() for line in render(JOBS, "table", row=rows).splitlines()[2:]] == [
+        ["a", "0"],
+        ["a", "1"],
+        ["grün", "0"],
+        ["grün", "1"],
+    ]
+
+
 def test_table_of_a_query_shows_what_is_simple() -> None:
     assert render(JOBS, "table", query="[].{n: name, c: cluster}", row=lambda _: {}).splitlines() == [
         "N",
