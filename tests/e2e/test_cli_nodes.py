@@ -1,6 +1,7 @@
 """Commands that reach into a job's pods or say what happened there, on the real cluster with only a user's rights."""
 
 import hashlib
+import json
 import os
 import pty
 import signal
@@ -120,6 +121,33 @@ class TestAPairOfNodes:
         assert "container of pod pair-1-1 started" in text
         assert "What to do" not in text
 
+    def test_what_the_nodes_use(self, cli: Cli, pair: str) -> None:
+        """There are no GPUs here: the first node has an nvidia-smi of the test's own."""
+        nodes = cli.cluster.get("bjob", pair, cli.group)["status"]["nodes"]
+        execute = [f"job node exec -j {pair}", *cli.place, "--exec"]
+        gpus = "#!/bin/sh\necho '0, 97, 1024, 16384'\necho '1, [N/A], 0, 16384'\n"
+        cli.run(*execute, f"cd /usr/local/bin; cat >nvidia-smi <<'EOF'\n{gpus}EOF\nchmod +x nvidia-smi")
+        cli.run(*execute, "timeout 30 sh -c 'while :; do :; done' >/dev/null 2>&1 &")
+        out, err = cli.run(f"job top -n {pair}", *cli.place)
+        assert err == ""
+        first, second = json.loads(out)
+        assert [first["nodeId"], second["nodeId"]] == nodes
+        assert [first["role"], second["role"]] == ["rank 0", "rank 1"]
+        assert first["cpuCores"] > 0.1
+        assert second["cpuCores"] >= 0
+        for node in (first, second):
+            assert 1 << 20 < node["memoryUsedBytes"] < 64 << 30
+            assert node["memoryLimitBytes"] is None
+        total = 16 << 30
+        assert first["gpus"] == [
+            {"index": 0, "utilizationPercent": 97, "memoryUsedBytes": 1 << 30, "memoryTotalBytes": total},
+            {"index": 1, "utilizationPercent": None, "memoryUsedBytes": 0, "memoryTotalBytes": total},
+        ]
+        assert second["gpus"] is None
+        table = cli.run(f"job top -n {pair} -o table", *cli.place)[0].splitlines()
+        assert table[0].split()[:5] == ["Node", "Role", "CPU", "Memory", "Limit"]
+        assert [line.split()[0] for line in table[2:]] == [nodes[0], nodes[0], nodes[1]]
+
     def test_usages(self, cli: Cli, pair: str) -> None:
         usages = {each["name"]["value"]: each for each in cli.json("list-usages")}
         assert usages["Clusters"]["currentValue"] >= 1
@@ -161,6 +189,8 @@ def test_the_whole_quickstart_with_a_users_rights(cli: Cli) -> None:
     assert "Job 'mine' has succeeded." in cli.run("job explain -n mine", *own)[0]
     _, err = cli.run("job node exec -j mine --exec true", *own, code=1)
     assert "job 'mine' is succeeded: it has no running container" in err
+    _, err = cli.run("job top -n mine", *own, code=1)
+    assert "job 'mine' is succeeded: it has no running container" in err
     cli.run("job delete -n mine -y", *own)
     cli.run("experiment delete -n own -y", *place)
 
@@ -170,6 +200,11 @@ def test_explain_a_job_that_waits(cli: Cli) -> None:
     text, _ = cli.run("job explain -n large", *cli.place)
     assert "needs 9 nodes, but the cluster has at most 2" in text
     assert "batchai cluster resize -n nc6 -t 9" in text
+    _, err = cli.run("job top -n large", *cli.place, code=1)
+    assert err.splitlines() == [
+        "ERROR: job 'large' is queued: it has no running container.",
+        "Why: batchai job explain",
+    ]
     cli.run("job delete -n large -y", *cli.place)
 
 

@@ -29,6 +29,7 @@ from batchai.cli import (
     init,
     job,
     jobstream,
+    jobtop,
     node,
     output,
     screen,
@@ -72,6 +73,7 @@ def parser(program: str = "batchai") -> Parser:
     download.register(files.register_for_jobs(jobs))
     jobstream.register(jobs)
     explain.register(jobs)
+    jobtop.register(jobs)
     submit.register(jobs)
     fileserver.register(commands)
     storagesecrets.register(commands)

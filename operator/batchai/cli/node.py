@@ -78,7 +78,7 @@ def list_of_cluster(args: Namespace, session: Session) -> list[Object]:
 def list_of_job(args: Namespace, session: Session) -> list[Object]:
     """The nodes that a job runs on, master first, with the addresses of its pods."""
     job = lookup.find(session, JOB, job_path(args, args.job))
-    return [shapes.node(_node(pod), pod.get("status", {}).get("podIP")) for pod in _running(pods_of(session, job))]
+    return [shapes.node(node_of(pod), pod.get("status", {}).get("podIP")) for pod in _running(pods_of(session, job))]
 
 
 def exec_on_cluster(args: Namespace, session: Session) -> None:
@@ -105,14 +105,10 @@ def exec_on_job(args: Namespace, session: Session) -> None:
     if pod is None and running:
         raise NotFound(
             f"job '{args.job}' does not run on node '{args.node_id}'.",
-            f"It runs on {', '.join(map(_node, running))}.",
+            f"It runs on {', '.join(map(node_of, running))}.",
         )
     if pod is None:
-        state = execution_state(job)
-        raise Problem(
-            f"job '{args.job}' is {state}: it has no running container.",
-            "Its files: batchai job file list" if state in TERMINAL_STATES else "Why: batchai job explain",
-        )
+        raise without_container(job, args.job)
     _exec_in(args, session, pod)
 
 
@@ -121,6 +117,15 @@ def pods_of(session: Session, job: Object) -> list[Object]:
     labels = {names.LABEL_JOB_UID: job["metadata"]["uid"], names.LABEL_ATTEMPT: str(_attempt(job))}
     found = session.kube.list(kube.PODS, job["metadata"]["namespace"], labels)
     return sorted(found, key=index_of)
+
+
+def without_container(job: Object, name: str) -> Problem:
+    """What to answer for a job, called `name`, that has no container to run a command in."""
+    state = execution_state(job)
+    return Problem(
+        f"job '{name}' is {state}: it has no running container.",
+        "Its files: batchai job file list" if state in TERMINAL_STATES else "Why: batchai job explain",
+    )
 
 
 def _attempt(job: Object) -> int:
@@ -138,7 +143,7 @@ def _exec_in(args: Namespace, session: Session, pod: Object) -> None:
             port = stack.enter_context(
                 forward.forwarding(rule, lambda port: session.kube.dial(namespace, name, port), session.say)
             )
-            session.say(f"Forwarding {rule.bind}:{port} to port {rule.remote} of node '{_node(pod)}'.")
+            session.say(f"Forwarding {rule.bind}:{port} to port {rule.remote} of node '{node_of(pod)}'.")
         if not args.command:
             threading.Event().wait()
         command = _in_work_directory(args.command)
@@ -166,21 +171,23 @@ def _found_cluster(args: Namespace, session: Session) -> Object:
 def _running(pods: list[Object]) -> list[Object]:
     """The pods whose job container runs, master first."""
     return sorted(
-        (pod for pod in pods if _container_runs(pod)),
+        (pod for pod in pods if container_runs(pod)),
         key=lambda pod: (shapes.label(pod, names.LABEL_JOB), index_of(pod)),
     )
 
 
-def _container_runs(pod: Object) -> bool:
+def container_runs(pod: Object) -> bool:
+    """Whether the pod's container can be asked to run a command."""
     statuses = pod.get("status", {}).get("containerStatuses") or []
     return any("running" in container.get("state", {}) for container in statuses)
 
 
 def _on_node(pods: list[Object], node: str | None) -> Object | None:
-    return next((pod for pod in pods if node in (None, _node(pod))), None)
+    return next((pod for pod in pods if node in (None, node_of(pod))), None)
 
 
-def _node(pod: Object) -> str:
+def node_of(pod: Object) -> str:
+    """The name of a pod's node."""
     return str(pod["metadata"]["annotations"][names.ANNOTATION_NODE])
 
 

@@ -33,6 +33,7 @@ class FakeKube(Kube):
         self.uids = (f"00000000-0000-4000-8000-{n:012}" for n in itertools.count(1))
         self.after: Callable[[FakeKube, Object], None] = after or provision
         self.executed: list[tuple[str, list[str]]] = []
+        self.outputs: Callable[[str], Iterable[bytes]] = lambda _pod: (b"out\n",)
         self.exit_code = 0
         self.logs: Callable[[str, str | None], Iterable[bytes]] = lambda _pod, _since: ()
         self.forbidden: set[Resource] = set()
@@ -102,7 +103,8 @@ class FakeKube(Kube):
     ) -> int:
         self._allow(PODS)
         self.executed.append((f"{namespace}/{pod}/{container}", list(command)))
-        out.write(b"out\n")
+        for piece in self.outputs(pod):
+            out.write(piece)
         err.write(b"err\n")
         return self.exit_code
 

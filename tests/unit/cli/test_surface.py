@@ -107,6 +107,7 @@ def test_what_other_commands_there_are(made: dict[str, Parser]) -> None:
         "job file download",
         "job stream",
         "job submit",
+        "job top",
         "storage add",
         "storage list",
         "storage remove",
