@@ -208,8 +208,9 @@ def test_other_mount_commands_run_where_the_operator_allows_it(space: Space) -> 
         failed = error(space.finished("unknown"))
         assert failed["code"] == "MountError"
         assert "nosuch" in failed["details"]["Info"] or "No such device" in failed["details"]["Info"], failed
-        nodes = space.cluster.get("bjob", "allowed", space.namespace)["status"]["nodes"]
-    for node in nodes:
+    for job in ("allowed", "unknown"):
+        space.wait_until(lambda job=job: all("running" not in str(pod["status"]) for pod in space.pods(job)), "the end")
+        (node,) = space.job(job)["status"]["attempts"][0]["nodes"]
         left = ["docker", "exec", node, "sh", "-c", "grep batchai/mounts /proc/mounts; ls /var/lib/batchai/mounts"]
         assert subprocess.run(left, capture_output=True, text=True, check=False).stdout == ""
 

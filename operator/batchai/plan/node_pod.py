@@ -122,7 +122,7 @@ def _helper(name: str, mount: MountCommand) -> dict[str, Any]:
         "env": [{"name": "BATCHAI_MOUNT_COMMAND", "value": literal(mount.command)}],
         "securityContext": {"privileged": True, "runAsUser": 0},
         "startupProbe": {
-            "exec": {"command": [busybox, "mountpoint", "-q", mount.directory]},
+            "exec": {"command": [busybox, "grep", "-qF", f" {mount.directory} ", "/proc/mounts"]},
             "periodSeconds": 1,
             "failureThreshold": _MOUNT_SECONDS,
         },
