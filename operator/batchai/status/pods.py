@@ -30,6 +30,8 @@ _CANNOT_START = frozenset(
     }
 )
 _KILLED = frozenset({137, 143})
+_UNSEEN = frozenset({"Unknown", "ContainerStatusUnknown"})
+"""What containerd and the kubelet say of a container that is gone and whose end they did not see."""
 _UNMOUNTED = re.compile(r"Unable to attach or mount volumes: unmounted volumes=\[([^]]*)\]")
 _FIRST_LINE = re.compile(
     r"phase=(?P<phase>\w+) exit=(?P<exit>-?\d+)(?P<oom> oom=1)?( node=(?P<node>\S*))?( process=(?P<process>.+))?"
@@ -130,8 +132,8 @@ def outcome(pod: PodObject) -> Outcome | None:
         return Outcome(None, OUT_OF_TIME)
     if (lost := disruption(pod)) is not None:
         return Outcome(None, lost, infrastructure=True)
-    if (init := _init_problem(pod)) is not None:
-        return Outcome(None, init)
+    if (init := _init_failure(pod)) is not None:
+        return init
     terminated = _container_state(pod, JOB_CONTAINER).get("terminated")
     if terminated is None:
         text = "The pod ended before its container started"
@@ -177,6 +179,8 @@ def unreachable(pod: PodObject) -> bool:
 
 def _ended(terminated: Mapping[str, Any]) -> Outcome:
     """How a container ended that nobody stopped, in the words of its launcher if it had any."""
+    if (lost := _unseen(terminated)) is not None:
+        return lost
     first, _, rest = terminated.get("message", "").partition("\n")
     match = _FIRST_LINE.match(first)
     found: Mapping[str, str | None] = match.groupdict() if match else {}
@@ -230,13 +234,22 @@ def _stopped_by_deletion(pod: PodObject) -> bool:
     return finished > asked or (finished == asked and terminated["exitCode"] in _KILLED)
 
 
-def _init_problem(pod: PodObject) -> Problem | None:
+def _init_failure(pod: PodObject) -> Outcome | None:
     for container in pod.get("status", {}).get("initContainerStatuses", []):
         terminated = container.get("state", {}).get("terminated")
         if container["name"] == LAUNCHER_CONTAINER and terminated is not None and terminated["exitCode"] != 0:
             text = f"The launcher could not be installed: exit code {terminated['exitCode']}"
-            return Problem("FailedStartingContainer", text, {"Info": terminated.get("message", "")})
+            info = {"Info": terminated.get("message", "")}
+            return _unseen(terminated) or Outcome(None, Problem("FailedStartingContainer", text, info))
     return None
+
+
+def _unseen(terminated: Mapping[str, Any]) -> Outcome | None:
+    """The container went with its node, which crashed and came back; its exit code (255, 137) is made up."""
+    if terminated.get("reason") not in _UNSEEN:
+        return None
+    text = "The node restarted, or lost the container in another way"
+    return Outcome(None, Problem("NodeLost", text, {"Info": terminated.get("message", "")}), infrastructure=True)
 
 
 def _container_state(pod: PodObject, name: str) -> Mapping[str, Any]:

@@ -301,6 +301,17 @@ def test_out_of_memory_is_named() -> None:
     assert (info.errors or [])[0].details is not None
 
 
+@pytest.mark.parametrize(("code", "reason"), [(255, "Unknown"), (137, "ContainerStatusUnknown")])
+def test_a_container_whose_end_nobody_saw_was_lost_with_its_node(code: int, reason: str) -> None:
+    """A node that comes back from a crash before Kubernetes gave its pods up says so of what ran there."""
+    step = observe(running_job(), ended(code, reason=reason))
+    assert (step.status.execution_state, step.status.retries) == ("queued", 1)
+    assert step.status.waiting is not None
+    assert step.status.waiting.reason == "NodeLost"
+    launcher = {"name": "launcher", "state": {"terminated": {"exitCode": code, "reason": reason}}}
+    assert observe(running_job(), pod_raw(phase="Failed", initContainerStatuses=[launcher])).status.retries == 1
+
+
 def test_assignment_begins_the_next_attempt() -> None:
     queued = job(status={"executionState": "queued", "attempt": 1, "queuePosition": 3})
     status = life.assigned(queued, ["a", "b"], NOW)
