@@ -204,7 +204,7 @@ def disruption(pod: PodObject) -> Problem | None:
     """What ended, or is ending, the pod that is neither its job nor its own processes."""
     status = pod.get("status", {})
     for condition in status.get("conditions", []):
-        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True" and _disrupted(pod, condition):
             return Problem("NodePreempted", condition.get("message") or condition.get("reason", ""), {})
     if status.get("reason") in {
         "Evicted",
@@ -219,19 +219,28 @@ def disruption(pod: PodObject) -> Problem | None:
     return None
 
 
+def _disrupted(pod: PodObject, condition: Mapping[str, Any]) -> bool:
+    """A drain evicts pods that have ended, too."""
+    asked = condition.get("lastTransitionTime")
+    return asked is None or _stopped(pod, datetime.fromisoformat(asked))
+
+
 def _stopped_by_deletion(pod: PodObject) -> bool:
-    """The pod was deleted while its container still ran; a result that was there before counts."""
     metadata = pod["metadata"]
     if "deletionTimestamp" not in metadata:
         return False
-    terminated = _container_state(pod, JOB_CONTAINER).get("terminated") or {}
-    if "finishedAt" not in terminated:
-        return True
     grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds", 0))
-    asked = datetime.fromisoformat(metadata["deletionTimestamp"]) - grace
-    finished = datetime.fromisoformat(terminated["finishedAt"])
+    return _stopped(pod, datetime.fromisoformat(metadata["deletionTimestamp"]) - grace)
+
+
+def _stopped(pod: PodObject, asked: datetime) -> bool:
+    """The container still ran when somebody asked for the pod's end; a result that was there before counts."""
+    finished = finished_at(pod)
+    if finished is None:
+        return True
+    code = _container_state(pod, JOB_CONTAINER)["terminated"]["exitCode"]
     # Both have whole seconds: within the same one, the exit code of a signal tells.
-    return finished > asked or (finished == asked and terminated["exitCode"] in _KILLED)
+    return finished > asked or (finished == asked and code in _KILLED)
 
 
 def _init_failure(pod: PodObject) -> Outcome | None:

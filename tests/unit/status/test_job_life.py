@@ -209,21 +209,32 @@ def test_a_fault_of_the_node_requeues(fault: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deleted", "finished", "code", "state"),
+    ("finished", "code", "state"),
     [
-        ("03:10:30", "03:09:59", 6, "failed"),  # asked for at 03:10:00
-        ("03:10:30", "03:10:00", 6, "failed"),
-        ("03:10:30", "03:10:00", 143, "queued"),
-        ("03:10:30", "03:10:20", 0, "queued"),
+        ("03:09:59", 6, "failed"),
+        ("03:09:59", 0, "succeeded"),
+        ("03:10:00", 6, "failed"),
+        ("03:10:00", 0, "succeeded"),
+        ("03:10:00", 143, "queued"),
+        ("03:10:20", 0, "queued"),
     ],
 )
-def test_a_result_counts_if_it_was_there_before_the_pod_was_deleted(
-    deleted: str, finished: str, code: int, state: str
+@pytest.mark.parametrize("by", ["deletion", "eviction"])
+def test_a_result_counts_if_it_was_there_before_the_pod_was_asked_to_stop(
+    finished: str, code: int, state: str, by: str
 ) -> None:
+    """At 03:10:00, with 30 s of grace."""
     pod = ended(code)
-    pod["metadata"] |= {"deletionTimestamp": f"2026-05-04T{deleted}Z", "deletionGracePeriodSeconds": 30}
+    pod["metadata"] |= {"deletionTimestamp": "2026-05-04T03:10:30Z", "deletionGracePeriodSeconds": 30}
+    if by == "eviction":
+        condition = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": "2026-05-04T03:10:00Z"}
+        pod["status"]["conditions"] = [condition]
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = f"2026-05-04T{finished}Z"
-    assert observe(running_job(), pod).status.execution_state == state
+    step = observe(running_job(), pod)
+    assert step.status.execution_state == state
+    if state == "queued":
+        assert step.status.waiting is not None
+        assert step.status.waiting.reason == {"deletion": "PodDeleted", "eviction": "NodePreempted"}[by]
 
 
 def test_a_file_system_that_stopped_working_requeues() -> None:
