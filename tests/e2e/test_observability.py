@@ -114,7 +114,7 @@ def test_another_attempt_is_told(space: Space) -> None:
     space.wait_until(lambda: len(events(space, "Job", "again")) == 4, "the last event is there", seconds=20)
     found = events(space, "Job", "again")
     assert [event["reason"] for event in found] == ["AttemptStarted", "Requeued", "AttemptStarted", "Failed"]
-    assert found[1]["note"].startswith("Attempt 1 did not count: JobFailed: ")
+    assert found[1]["note"].startswith("Attempt 1 failed, retry 1 of 1 follows: JobFailed: ")
     assert found[2]["note"].startswith("Attempt 2 started on ")
     # The last attempt's pod stays, for its log.
     assert [pod["metadata"]["name"] for pod in space.pods("again")] == ["again-2-0"]

@@ -17,6 +17,7 @@ job_statuses = st.fixed_dictionaries(
     optional={
         "executionState": st.sampled_from(["queued", "running", "terminating", "succeeded", "failed"]),
         "attempt": st.none() | st.integers(0, 9),
+        "retries": st.none() | st.integers(0, 9),
         "nodes": st.none() | st.integers(0, 600).map(lambda number: ["node"] * number),
         "waiting": st.none() | st.fixed_dictionaries({"reason": st.just("Reason"), "message": text}),
         "executionInfo": st.none()
@@ -39,8 +40,8 @@ cluster_statuses = st.fixed_dictionaries(
 @given(st.tuples(job_statuses, job_statuses) | st.tuples(cluster_statuses, cluster_statuses))
 def test_notices_are_bounded(statuses: tuple[Any, Any]) -> None:
     before, after = statuses
-    found = notice(before, after)
-    assert notice(after, after) is None
+    found = notice({"spec": {}}, before, after)
+    assert notice({"spec": {}}, after, after) is None
     if found is not None:
         assert found.reason.isalpha()
         assert 0 < len(found.note.encode()) <= NOTE_BYTES

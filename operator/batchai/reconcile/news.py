@@ -38,7 +38,7 @@ class News:
     def status_written(self, item: Object, before: Model, after: Model) -> None:
         """The status of an object was written."""
         metadata = item["metadata"]
-        if (found := notice(before, after)) is not None:
+        if (found := notice(item, before, after)) is not None:
             with about(item["kind"], metadata["namespace"], metadata["name"], getattr(after, "attempt", None)):
                 _log.info("%s: %s", found.reason, found.note)
             self._recorder.record(item, found)

@@ -1,12 +1,13 @@
 """What people and metrics are told of a status that was written: at most one Kubernetes Event for each write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from batchai.api.base import Model
 from batchai.api.cluster import ClusterStatus
-from batchai.api.job import JobStatus
+from batchai.api.job import JobStatus, RetryPolicy
 from batchai.status.conditions import find, is_true
 from batchai.status.job import STARTED
 
@@ -24,10 +25,10 @@ class Notice:
     warning: bool = False
 
 
-def notice(before: Model, after: Model) -> Notice | None:
-    """What is worth telling of a status that became another one; None for most of what changes."""
+def notice(item: Mapping[str, Any], before: Model, after: Model) -> Notice | None:
+    """What is worth telling of an object's status that became another one; None for most of what changes."""
     if isinstance(before, JobStatus) and isinstance(after, JobStatus):
-        return _of_job(before, after)
+        return _of_job(item["spec"], before, after)
     if isinstance(before, ClusterStatus) and isinstance(after, ClusterStatus):
         return _of_cluster(before, after)
     return None
@@ -43,14 +44,15 @@ def first_start(before: Model, after: Model) -> datetime | None:
     return condition.last_transition_time
 
 
-def _of_job(before: JobStatus, after: JobStatus) -> Notice | None:
+def _of_job(spec: Mapping[str, Any], before: JobStatus, after: JobStatus) -> Notice | None:
     if after.execution_state == before.execution_state:
         return None
     match after.execution_state:
         case "running":
             return _notice("AttemptStarted", f"Attempt {after.attempt} started on {_listed(after.nodes or [])}")
         case "queued" if before.execution_state is not None:
-            return _notice("Requeued", f"Attempt {after.attempt} did not count: {_why(after)}", warning=True)
+            end = _failed(spec, after) if (after.retries or 0) > (before.retries or 0) else "did not count"
+            return _notice("Requeued", f"Attempt {after.attempt} {end}: {_why(after)}", warning=True)
         case "succeeded":
             return _notice("Succeeded", f"Succeeded in attempt {after.attempt}{_duration(after)}")
         case "failed":
@@ -82,6 +84,11 @@ def _notice(reason: str, note: str, *, warning: bool = False) -> Notice:
 def _listed(nodes: Sequence[str]) -> str:
     named = ", ".join(nodes[:_NAMED_NODES])
     return named if len(nodes) <= _NAMED_NODES else f"{named} and {len(nodes) - _NAMED_NODES} more"
+
+
+def _failed(spec: Mapping[str, Any], status: JobStatus) -> str:
+    limit = RetryPolicy.model_validate(spec.get("retryPolicy") or {}).limit
+    return f"failed, retry {status.retries} of {limit} follows"
 
 
 def _why(status: JobStatus) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.builders import NOW, job
+from tests.unit.builders import NOW, job, job_raw
 
 from batchai.api.cluster import ClusterStatus
 from batchai.api.job import JobStatus
@@ -45,8 +45,13 @@ RUNNING = job_status("running", attempt=1, nodes=["n1"])
         (RUNNING, job_status("terminating", attempt=1), None),
         (
             RUNNING,
-            job_status("queued", attempt=1, waiting={"reason": "NodeLost", "message": "Node n1 does not answer"}),
-            Notice("Requeued", "Attempt 1 did not count: NodeLost: Node n1 does not answer", warning=True),
+            job_status("queued", attempt=1, waiting={"reason": "NodeDeallocated", "message": "Node n1 went"}),
+            Notice("Requeued", "Attempt 1 did not count: NodeDeallocated: Node n1 went", warning=True),
+        ),
+        (
+            job_status("running", attempt=4, retries=1),
+            job_status("queued", attempt=4, retries=2, waiting={"reason": "NodeLost", "message": "Node n1 went"}),
+            Notice("Requeued", "Attempt 4 failed, retry 2 of 3 follows: NodeLost: Node n1 went", warning=True),
         ),
         (
             RUNNING,
@@ -72,17 +77,19 @@ RUNNING = job_status("running", attempt=1, nodes=["n1"])
     ],
 )
 def test_jobs(before: JobStatus, after: JobStatus, expected: Notice | None) -> None:
-    assert notice(before, after) == expected
+    assert notice(job_raw(), before, after) == expected
 
 
 def test_what_the_lifes_transitions_write_is_told() -> None:
     queued = job(status={"executionState": "queued", "attempt": 0})
     running = queued.model_copy(update={"status": life.assigned(queued, ["n1"], NOW)})
     lost = life.lost(running, Problem("PodLost", "A pod vanished", {}), NOW).status
-    found = notice(running.status, lost)
-    assert found == Notice(
-        "Requeued", "Attempt 1 did not count: PodLost: A pod vanished: waits for its next attempt", warning=True
-    )
+    raw = job_raw(retryPolicy={"limit": 1})
+    note = "Attempt 1 failed, retry 1 of 1 follows: PodLost: A pod vanished: waits for its next attempt"
+    assert notice(raw, running.status, lost) == Notice("Requeued", note, warning=True)
+    taken = life.requeued(running, Problem("NodeDeallocated", "Node n1 was taken", {}), NOW).status
+    note = "Attempt 1 did not count: NodeDeallocated: Node n1 was taken: waits for its next attempt"
+    assert notice(raw, running.status, taken) == Notice("Requeued", note, warning=True)
 
 
 def cluster_status(nodes: int | None = None, unusable: int = 0, errors: list[str] | None = None) -> ClusterStatus:
@@ -122,11 +129,11 @@ def cluster_status(nodes: int | None = None, unusable: int = 0, errors: list[str
     ],
 )
 def test_clusters(before: ClusterStatus, after: ClusterStatus, expected: Notice | None) -> None:
-    assert notice(before, after) == expected
+    assert notice(job_raw(), before, after) == expected
 
 
 def test_long_notes_are_cut_to_the_api_servers_bytes() -> None:
-    found = notice(RUNNING, failed("JobFailed", "ü" * 2000))
+    found = notice(job_raw(), RUNNING, failed("JobFailed", "ü" * 2000))
     assert found is not None
     assert len(found.note.encode()) <= NOTE_BYTES
     assert found.note.startswith("JobFailed: üü")
