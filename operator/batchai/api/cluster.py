@@ -253,6 +253,7 @@ class ClusterStatus(ProvisioningStatus):
     allocation_state_transition_time: datetime | None = Field(
         default=None, description="When the allocation state changed last."
     )
+    target_node_count: int | None = Field(default=None, description="Nodes that are wanted by the settings or by jobs.")
     current_node_count: int | None = Field(default=None, description="Nodes that the cluster has.")
     node_state_counts: NodeStateCounts | None = Field(default=None, description="Nodes by state.")
     errors: list[JobError] | None = Field(

@@ -129,7 +129,7 @@ class ClusterReconciler:
         self._wake_jobs(key, nodes, held)
         waits = [advance.look_again, target.look_again.total_seconds() if target.look_again else None, patience]
         if shape.expects_nodes(cluster, counts, target.nodes, now):
-            waits.append(shape.patience_left(cluster, now).total_seconds())
+            waits.append(shape.patience_left(cluster, target.nodes, now).total_seconds())
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _wake_jobs(self, key: Key, nodes: Sequence[_Node], held: Mapping[str, str]) -> None:

@@ -88,6 +88,7 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
         update={
             "allocation_state": allocation,
             "allocation_state_transition_time": since,
+            "target_node_count": target,
             "current_node_count": counts.total,
             "node_state_counts": NodeStateCounts(
                 idle_node_count=counts.idle,
@@ -104,7 +105,7 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
             "idle_since": seen.target.idle_since,
             "conditions": with_condition(
                 with_adjusted_options(
-                    _current(status.conditions, cluster.metadata.generation),
+                    _current(status, target, cluster.metadata.generation),
                     cluster.spec.shared_volumes,
                     now,
                     cluster.metadata.generation,
@@ -122,24 +123,25 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
 
 def expects_nodes(cluster: Cluster, counts: NodeCounts, target: int, now: datetime) -> bool:
     """Nodes are missing and may still be on their way."""
-    left = patience_left(cluster, now)
-    return counts.total < target and left > timedelta(0)
+    return counts.total < target and patience_left(cluster, target, now) > timedelta(0)
 
 
-def patience_left(cluster: Cluster, now: datetime) -> timedelta:
-    """How long missing nodes are still expected; all of PATIENCE when none was missing until now."""
-    condition = find(_current(cluster.status.conditions, cluster.metadata.generation), NODES_AVAILABLE)
+def patience_left(cluster: Cluster, target: int, now: datetime) -> timedelta:
+    """How long missing nodes are still expected; all of PATIENCE if none was missing or fewer were wanted until now."""
+    condition = find(_current(cluster.status, target, cluster.metadata.generation), NODES_AVAILABLE)
     if condition is None or condition.status == "True":
         return PATIENCE
     return condition.last_transition_time + PATIENCE - now
 
 
-def _current(conditions: Sequence[Condition] | None, generation: int) -> list[Condition]:
-    """The conditions, without what they say of a target that was changed since."""
+def _current(status: ClusterStatus, target: int, generation: int) -> list[Condition]:
+    """The conditions, without what they say of another spec, or of nodes that were missing before more were wanted."""
+    raised = status.target_node_count is not None and target > status.target_node_count
     return [
         condition
-        for condition in conditions or ()
-        if condition.type != NODES_AVAILABLE or condition.observed_generation == generation
+        for condition in status.conditions or ()
+        if condition.type != NODES_AVAILABLE
+        or (condition.observed_generation == generation and not (raised and condition.status == "False"))
     ]
 
 

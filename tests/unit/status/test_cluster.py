@@ -6,7 +6,17 @@ from tests.unit.builders import NOW
 from batchai.api.cluster import Cluster, ClusterStatus
 from batchai.schedule.nodes import NodeCounts
 from batchai.schedule.scaling import Target
-from batchai.status.cluster import PATIENCE, NodeProblem, Observation, expects_nodes, observed, over_quota
+from batchai.status.cluster import (
+    NODES_AVAILABLE,
+    PATIENCE,
+    NodeProblem,
+    Observation,
+    expects_nodes,
+    observed,
+    over_quota,
+    patience_left,
+)
+from batchai.status.conditions import find
 
 
 def cluster(status: ClusterStatus | None = None, generation: int = 1) -> Cluster:
@@ -40,6 +50,29 @@ def test_another_target_begins_the_wait_again() -> None:
     late = observed(cluster(observed(cluster(), seen(3, idle=1), NOW)), seen(3, idle=1), NOW + PATIENCE)
     changed = observed(cluster(late, generation=2), seen(2, idle=1), NOW + PATIENCE)
     assert changed.allocation_state == "resizing"
+
+
+def test_a_target_that_rises_begins_the_wait_again() -> None:
+    """An autoscaled cluster lacks a node for long, then a job comes that needs more: those are on their way."""
+    late = NOW + PATIENCE
+    short = observed(cluster(observed(cluster(), seen(4, idle=3), NOW)), seen(4, idle=3), late)
+    assert not expects_nodes(cluster(short), NodeCounts(idle=3), 4, late)
+    assert expects_nodes(cluster(short), NodeCounts(idle=3), 8, late)
+    assert patience_left(cluster(short), 8, late) == PATIENCE
+    raised = observed(cluster(short), seen(8, idle=3), late)
+    assert (raised.allocation_state, raised.errors) == ("resizing", None)
+    soon = late + timedelta(minutes=1)
+    assert observed(cluster(raised), seen(8, idle=3), soon) == raised, "nothing to write"
+    lowered = observed(cluster(raised), seen(6, idle=3), soon)
+    assert patience_left(cluster(lowered), 6, soon) == PATIENCE - timedelta(minutes=1)
+
+
+def test_a_target_that_rises_and_is_reached_is_no_transition() -> None:
+    first = observed(cluster(), seen(2, idle=2), NOW)
+    more = observed(cluster(first), seen(3, idle=3), NOW + PATIENCE)
+    condition = find(more.conditions, NODES_AVAILABLE)
+    assert condition is not None
+    assert (condition.status, condition.last_transition_time) == ("True", NOW)
 
 
 def test_enough_nodes_are_steady() -> None:
