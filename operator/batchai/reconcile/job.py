@@ -164,7 +164,7 @@ class JobReconciler:
             now=now,
         )
         starts = step.status.execution_state == "running" and len(pods) < job.spec.node_count
-        if starts and not life.has_started(job):
+        if starts and not step.stop_pods and not life.has_started(job):
             step = await self._start(job, pods) or step
         return await self._apply(raw, step, pods)
 
@@ -288,8 +288,8 @@ class JobReconciler:
             await self._finish(pods.values())
             # Nothing may ever bring this job back.
             await self._volumes.sweep(names.LABEL_JOB, raw["metadata"]["namespace"], raw["metadata"]["name"], None)
-        elif step.stop_pods and step.status.execution_state == "terminating":
-            await self._delete(pods.values())
+        elif step.stop_pods and step.status.execution_state in {"running", "terminating"}:
+            await self._delete(pod for pod in pods.values() if not ended(pod))
         elif step.stop_pods:
             await self._remove(pods.values())
         return step.look_again.total_seconds() if step.look_again else None

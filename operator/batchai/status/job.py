@@ -30,6 +30,7 @@ from batchai.status.conditions import find, is_false, is_true, shorten, with_con
 from batchai.status.mounts import with_adjusted_options
 from batchai.status.pods import (
     OUT_OF_TIME,
+    POD_DELETED,
     Outcome,
     PodObject,
     Problem,
@@ -53,6 +54,8 @@ FAULT_GRACE = timedelta(seconds=30)
 """How long a node may lack its GPUs before the job leaves it: a device plugin that restarts looks the same."""
 SETTLING = timedelta(seconds=5)
 """How long the first failure of a job of several nodes waits for news of the other nodes, which may be its cause."""
+STOPPING = timedelta(seconds=60)
+"""How long a failed job's other pods may take to end: Kubernetes knows of a node that is lost after 40 to 50 s."""
 _KEPT_ATTEMPTS = 10
 _DETAIL_LIMIT = 2000
 
@@ -61,6 +64,7 @@ START_BLOCKED = "StartBlocked"
 STARTED = "Started"
 RUNNING = "Running"
 NODES_HEALTHY = "NodesHealthy"
+FAILING = "Failing"
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
 
@@ -69,6 +73,7 @@ FAILED = "Failed"
 class Step:
     """What follows from an observation: the status to write, and whether the attempt's pods must go.
 
+    stop_pods: while the job is running or terminating their ends are waited for, else they are given up.
     look_again: when to look again although nothing may have happened.
     """
 
@@ -233,6 +238,8 @@ def observed(
         if master is None or 0 in results:
             return Step(terminated(job, now), stop_pods=True)
         return Step(job.status, stop_pods=True)
+    if (since := _failing_since(job)) is not None:
+        results = {index: found for index, found in results.items() if not _stopped_here(pods[index], found, since)}
     if 0 in results and results[0].problem is None:
         return Step(_ended(job, "succeeded", None, results[0].exit_code, now))
     failures = {index: found for index, found in results.items() if found.problem is not None}
@@ -277,7 +284,7 @@ def _leaving(job: Job, faults: Sequence[NodeFault], now: datetime) -> Step:
 
 
 def _result(job: Job, index: int, pod: PodObject, dead_nodes: Collection[str]) -> Outcome | None:
-    """How a pod ended; a pod that Kubernetes gave up on a dead node is lost, whatever it still does there.
+    """How a pod ended; a pod that somebody gave up on a dead node is lost, whatever it still does there.
 
     So is one that the scheduler never brought there: nobody gives it up.
     """
@@ -298,18 +305,51 @@ def _after_failures(
     ends = [ended for index in failures if (ended := finished_at(pods[index])) is not None]
     if any(found.problem == OUT_OF_TIME for found in failures.values()) or _out_of_time(job, ends):
         return Step(failed(job, OUT_OF_TIME, now))
-    if (fault := next(_faults(failures, pods, vanished), None)) is not None:
+    if (fault := next(_faults(job, failures, pods, vanished), None)) is not None:
         return lost(job, fault, now)
     if len(pods) > 1 and ends and now - min(ends) < SETTLING:
         return Step(job.status, look_again=SETTLING)
     decisive = failures[min(failures)]
     assert decisive.problem is not None  # noqa: S101 - failures have problems
+    runs = any(started(pod) and outcome(pod) is None for pod in pods.values())
+    if runs and (step := _stopping(job, decisive.problem, now)) is not None:
+        return step
     action = _action(job, decisive.exit_code)
     if action == "retry":
         return lost(job, decisive.problem, now, exit_code=decisive.exit_code)
     if action == "succeed":
         return Step(_ended(job, "succeeded", None, decisive.exit_code, now))
     return Step(failed(job, decisive.problem, now, exit_code=decisive.exit_code))
+
+
+def _stopping(job: Job, problem: Problem, now: datetime) -> Step | None:
+    """The other pods must end before the job does: one whose node is lost cannot, and explains the failure.
+
+    They are told to, because nobody tells them of the master's failure. None after STOPPING.
+    """
+    left = (_failing_since(job) or now) + STOPPING - now
+    if left <= timedelta(0):
+        return None
+    text = f"{problem.message}: the other nodes are being stopped"
+    conditions = _condition(job, job.status.conditions, FAILING, True, problem.code, text, now)
+    return Step(job.status.model_copy(update={"conditions": conditions}), stop_pods=True, look_again=left)
+
+
+def _failing_since(job: Job) -> datetime | None:
+    """When the operator began to stop the other pods of a job that fails; None while it does not."""
+    condition = find(job.status.conditions, FAILING)
+    return condition.last_transition_time if condition is not None and condition.status == "True" else None
+
+
+def _stopped_here(pod: PodObject, found: Outcome, since: datetime) -> bool:
+    """The pod ended because the operator stopped it, so its exit code says nothing, be it 0; its node was not lost.
+
+    What had failed before did so SETTLING earlier: half of that is left to clocks that differ.
+    """
+    if found.infrastructure and found.problem is not None and found.problem.code != POD_DELETED:
+        return False
+    end = finished_at(pod)
+    return "deletionTimestamp" in pod["metadata"] and (end is None or end > since - SETTLING / 2)
 
 
 def _out_of_time(job: Job, ends: Collection[datetime]) -> bool:
@@ -320,13 +360,16 @@ def _out_of_time(job: Job, ends: Collection[datetime]) -> bool:
     return start is not None and bool(ends) and min(ends) - start.replace(microsecond=0) >= limit
 
 
-def _faults(failures: Mapping[int, Outcome], pods: Mapping[int, PodObject], vanished: bool) -> Iterator[Problem]:
-    """What no process of the job did. A running job's pods are deleted by others only."""
+def _faults(
+    job: Job, failures: Mapping[int, Outcome], pods: Mapping[int, PodObject], vanished: bool
+) -> Iterator[Problem]:
+    """What no process of the job did. Until it fails, a running job's pods are deleted by others only."""
     for found in failures.values():
         if found.infrastructure and found.problem is not None:
             yield found.problem
     for pod in pods.values():
-        if unreachable(pod) and (problem := disruption(pod)) is not None:
+        problem = disruption(pod) if unreachable(pod) else None
+        if problem is not None and (problem.code != POD_DELETED or _failing_since(job) is None):
             yield problem
     if vanished:
         yield Problem("PodLost", "A pod of the job vanished with its result", {})
@@ -370,7 +413,7 @@ def requeued(
         }
     )
     conditions = _condition(job, queued.conditions, WAITING, True, problem.code, message, now)
-    for kind in (STARTED, RUNNING, START_BLOCKED):
+    for kind in (STARTED, RUNNING, START_BLOCKED, FAILING):
         if find(conditions, kind) is not None:
             conditions = _condition(job, conditions, kind, False, problem.code, problem.message, now)
     return Step(queued.model_copy(update={"conditions": conditions}), stop_pods=True)
@@ -407,7 +450,7 @@ def _ended(job: Job, state: ExecutionState, problem: Problem | None, exit_code: 
     info = moved.execution_info or ExecutionInfo()
     conditions = moved.conditions
     reason, message = (problem.code, problem.message) if problem else ("Completed", "The job succeeded")
-    for kind in (WAITING, RUNNING, START_BLOCKED):
+    for kind in (WAITING, RUNNING, START_BLOCKED, FAILING):
         if is_true(conditions, kind):
             conditions = _condition(job, conditions, kind, False, reason, message, now)
     conditions = _condition(job, conditions, SUCCEEDED if problem is None else FAILED, True, reason, message, now)

@@ -54,6 +54,7 @@ class Problem:
     details: Mapping[str, str]
 
 
+POD_DELETED = "PodDeleted"
 OUT_OF_TIME = Problem("MaxWallClockTimeExceeded", "The job ran longer than constraints.maxWallClockTime", {})
 
 
@@ -215,7 +216,7 @@ def disruption(pod: PodObject) -> Problem | None:
     }:
         return Problem("NodeLost", status.get("message") or status["reason"], {})
     if _stopped_by_deletion(pod):
-        return Problem("PodDeleted", f"Pod {pod['metadata']['name']} was deleted while the job ran", {})
+        return Problem(POD_DELETED, f"Pod {pod['metadata']['name']} was deleted while the job ran", {})
     return None
 
 
@@ -235,12 +236,12 @@ def _stopped_by_deletion(pod: PodObject) -> bool:
 
 def _stopped(pod: PodObject, asked: datetime) -> bool:
     """The container still ran when somebody asked for the pod's end; a result that was there before counts."""
+    terminated = _container_state(pod, JOB_CONTAINER).get("terminated") or {}
+    if terminated.get("reason") in _UNSEEN:
+        return False  # whatever was asked, its node's crash was the end
     finished = finished_at(pod)
-    if finished is None:
-        return True
-    code = _container_state(pod, JOB_CONTAINER)["terminated"]["exitCode"]
     # Both have whole seconds: within the same one, the exit code of a signal tells.
-    return finished > asked or (finished == asked and code in _KILLED)
+    return finished is None or finished > asked or (finished == asked and terminated["exitCode"] in _KILLED)
 
 
 def _init_failure(pod: PodObject) -> Outcome | None:

@@ -353,6 +353,23 @@ def failed(index: int, code: int, message: str, **more: Any) -> dict[str, Any]:
     return pod_raw(index, phase="Failed", terminated=end | more)
 
 
+def asked_to_stop(pod: dict[str, Any]) -> dict[str, Any]:
+    """The pod, deleted at 03:02:06."""
+    pod["metadata"] |= {"deletionTimestamp": "2026-05-04T03:02:36Z", "deletionGracePeriodSeconds": 30}
+    return pod
+
+
+def stopped(index: int, **end: Any) -> dict[str, Any]:
+    """A pod that has ended because it was deleted."""
+    return asked_to_stop(
+        failed(index, 143, "phase=terminated exit=143", **{"finishedAt": "2026-05-04T03:02:08Z"} | end)
+    )
+
+
+def after(subject: Job, step: life.Step) -> Job:
+    return subject.model_copy(update={"status": step.status})
+
+
 def details(step: life.Step) -> dict[str, str]:
     info = step.status.execution_info
     assert info is not None
@@ -364,7 +381,8 @@ def test_a_rank_that_fails_is_named_with_its_node_and_last_words() -> None:
     worker = failed(1, 3, "phase=toolkit exit=3 node=n2 process=rank 1\nboom")
     first = observe(two_nodes(), pod_raw(running=True), worker)
     assert (first.status.execution_state, first.look_again) == ("running", life.SETTLING)
-    step = observe(two_nodes(), pod_raw(running=True), worker, now=NOW + life.SETTLING)
+    second = observe(two_nodes(), pod_raw(running=True), worker, now=NOW + life.SETTLING)
+    step = observe(after(two_nodes(), second), stopped(0), worker, now=NOW + life.SETTLING)
     assert step.status.execution_state == "failed"
     assert step.status.execution_info is not None
     assert step.status.execution_info.exit_code == 3
@@ -433,8 +451,11 @@ def test_the_first_node_that_is_out_of_time_takes_the_others_along(start: str, c
     subject = two_nodes(constraints={"maxWallClockTime": "PT10S"})
     info = ExecutionInfo.model_validate({"startTime": f"2026-05-04T{start}Z"})
     subject = subject.model_copy(update={"status": subject.status.model_copy(update={"execution_info": info})})
-    late = NOW + timedelta(minutes=5)
-    info = observe(subject, mpirun_failed(), pod_raw(1, running=True), now=late).status.execution_info
+    late = NOW + life.SETTLING
+    step = observe(subject, mpirun_failed(), pod_raw(1, running=True), now=late)
+    if code == "JobFailed":
+        step = observe(after(subject, step), mpirun_failed(), stopped(1), now=late)
+    info = step.status.execution_info
     assert info is not None
     assert (info.errors or [])[0].code == code
 
@@ -447,6 +468,76 @@ def test_a_pod_given_up_on_a_dead_node_is_lost() -> None:
     step = observe(two_nodes(), pod_raw(running=True), gone, dead_nodes=["n2"])
     assert step.status.execution_state == "queued"
     assert step.stop_pods
+
+
+@pytest.fixture
+def failing() -> Job:
+    """mpirun failed, perhaps because the second node was lost, of which Kubernetes does not know yet."""
+    subject = two_nodes()
+    step = observe(subject, mpirun_failed(), pod_raw(1, running=True), now=NOW + life.SETTLING)
+    assert (step.status.execution_state, step.stop_pods, step.look_again) == ("running", True, life.STOPPING)
+    return after(subject, step)
+
+
+def test_a_failure_waits_until_the_other_nodes_have_stopped(failing: Job) -> None:
+    later = NOW + timedelta(seconds=20)
+    waits = observe(failing, mpirun_failed(), asked_to_stop(pod_raw(1, running=True)), now=later)
+    assert waits.status == failing.status, "nothing to write"
+    assert waits.look_again == life.STOPPING - timedelta(seconds=15)
+    step = observe(failing, mpirun_failed(), stopped(1), now=later)
+    assert step.status.execution_state == "failed"
+    assert details(step)["Process"] == "mpirun"
+    assert not is_true(step.status.conditions, life.FAILING)
+
+
+def test_a_failure_whose_other_node_turns_out_to_be_dead_was_its_consequence(failing: Job) -> None:
+    silent = asked_to_stop(pod_raw(1, running=True))
+    step = observe(failing, mpirun_failed(), silent, dead_nodes=["n2"], now=NOW + timedelta(seconds=45))
+    assert (step.status.execution_state, step.status.retries) == ("queued", 1)
+    assert step.status.attempts is not None
+    assert step.status.attempts[0].reason == "NodeLost"
+    assert not is_true(step.status.conditions, life.FAILING)
+
+
+def test_a_failure_whose_other_node_is_known_to_be_dead_waits_for_no_more() -> None:
+    silent = pod_raw(1, running=True) | {"spec": {"nodeName": "n2"}}
+    first = observe(two_nodes(), mpirun_failed(), silent, dead_nodes=["n2"], now=NOW + life.SETTLING)
+    assert first.status.execution_state == "running"
+    subject = after(two_nodes(), first)
+    step = observe(subject, mpirun_failed(), asked_to_stop(silent), dead_nodes=["n2"], now=NOW + life.SETTLING)
+    assert (step.status.execution_state, step.status.retries) == ("queued", 1)
+
+
+def test_a_failure_whose_other_node_crashed_and_came_back_was_its_consequence(failing: Job) -> None:
+    back = stopped(1, exitCode=255, reason="Unknown")
+    step = observe(failing, mpirun_failed(), back, now=NOW + timedelta(seconds=30))
+    assert (step.status.execution_state, step.status.retries) == ("queued", 1)
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+@pytest.mark.parametrize("at", ["03:02:05", "03:02:06", "03:02:08"])
+def test_how_a_stopped_node_ends_says_nothing(code: int, at: str) -> None:
+    """The second node failed at 03:02:00; the master was stopped at 03:02:06, and its clock is a little late."""
+    worker = failed(1, 3, "phase=toolkit exit=3 node=n2 process=rank 1\nboom")
+    first = observe(two_nodes(), pod_raw(running=True), worker, now=NOW + life.SETTLING)
+    worker = asked_to_stop(worker)  # by a drain
+    master = stopped(0, exitCode=code, finishedAt=f"2026-05-04T{at}Z")
+    step = observe(after(two_nodes(), first), master, worker, now=NOW + timedelta(seconds=10))
+    assert step.status.execution_state == "failed"
+    assert step.status.execution_info is not None
+    assert step.status.execution_info.exit_code == 3
+
+
+def test_a_failure_waits_a_minute_for_a_pod_that_does_not_end(failing: Job) -> None:
+    stuck = asked_to_stop(pod_raw(1, running=True))
+    late = NOW + life.SETTLING + life.STOPPING
+    assert observe(failing, mpirun_failed(), stuck, now=late - timedelta(seconds=1)).status == failing.status
+    assert observe(failing, mpirun_failed(), stuck, now=late).status.execution_state == "failed"
+
+
+def test_a_failure_waits_for_no_node_that_has_not_started() -> None:
+    step = observe(two_nodes(), mpirun_failed(), pod_raw(1), now=NOW + life.SETTLING)
+    assert step.status.execution_state == "failed"
 
 
 def test_nodes_that_do_not_find_each_other_try_again() -> None:
