@@ -31,6 +31,14 @@ SPOT_LABELS = {
 }
 SPOT_TAINTS = ("kubernetes.azure.com/scalesetpriority", "cloud.google.com/gke-spot", "karpenter.sh/capacity-type")
 """Keys of the taints that keep other pods off spot nodes."""
+_GPU_LABELS = {
+    "nvidia.com/gpu.present": "true",
+    "karpenter.k8s.aws/instance-gpu-manufacturer": "nvidia",
+    "karpenter.azure.com/sku-gpu-manufacturer": "nvidia",
+}
+"""What NVIDIA's feature discovery and Karpenter write on nodes with GPUs, often before the device plugin is there."""
+_GKE_GPU_LABEL = "cloud.google.com/gke-accelerator"
+"""With the model of the GPU, which is always one of NVIDIA's."""
 _OWN_TAINTS = frozenset({names.TAINT_CLUSTER, names.TAINT_GPU_UNHEALTHY, names.GPU_RESOURCE})
 """Taints that job pods tolerate, or that a property of NodeView of its own stands for."""
 
@@ -39,10 +47,10 @@ _OWN_TAINTS = frozenset({names.TAINT_CLUSTER, names.TAINT_GPU_UNHEALTHY, names.G
 class NodeView:
     """What scheduling needs of a Kubernetes node.
 
-    owner: (namespace, name) of the Cluster, or None. broken_gpus: devices that the node has but does not offer.
-    gpu_problem: what the health agent found. going: who takes the node away. barred: a taint that jobs of the
-    cluster do not tolerate. boot: changes with the node and with each of its reboots; prepared: the fingerprint of
-    the setup that it went through.
+    owner: (namespace, name) of the Cluster, or None. gpus_expected: while it has no GPUs it is not ready for jobs.
+    broken_gpus: devices that the node has but does not offer. gpu_problem: what the health agent found. going: who
+    takes the node away. barred: a taint that jobs of the cluster do not tolerate. boot: changes with the node and with
+    each of its reboots; prepared: the fingerprint of the setup that it went through.
     """
 
     name: str
@@ -122,7 +130,7 @@ def view(node: NodeObject, tolerations: Sequence[Toleration] = ()) -> NodeView:
         ready=conditions.get("Ready", {}).get("status") == "True",
         schedulable=not spec.get("unschedulable", False),
         gpus=gpus,
-        gpus_expected=has_gpus(labels.get(names.INSTANCE_TYPE_LABEL, "")),
+        gpus_expected=_expects_gpus(labels),
         broken_gpus=max(0, capacity - gpus),
         gpu_problem=_gpu_problem(conditions.get(names.CONDITION_GPU_HEALTHY), taints),
         preempted=preempted,
@@ -215,6 +223,18 @@ def state(node: NodeView, *, busy: bool, leaving: bool, ready: bool = True, fail
 def has_gpus(instance_type: str) -> bool:
     """Azure's GPU sizes are the N families (Standard_NC6, Standard_ND40rs_v2, Standard_NV12s_v3)."""
     return instance_type.lower().startswith("standard_n")
+
+
+def _expects_gpus(labels: Mapping[str, str]) -> bool:
+    """The machine has GPUs, as its administrator says; else by its VM size or by what others know of it."""
+    count = labels.get(names.LABEL_GPU_COUNT, "")
+    if count.isdecimal():
+        return int(count) > 0
+    return (
+        has_gpus(labels.get(names.INSTANCE_TYPE_LABEL, ""))
+        or _GKE_GPU_LABEL in labels
+        or any(labels.get(key) == value for key, value in _GPU_LABELS.items())
+    )
 
 
 def _gpu_problem(condition: Mapping[str, Any] | None, taints: Sequence[Mapping[str, Any]]) -> str | None:

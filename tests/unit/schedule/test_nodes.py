@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from batchai.api.cluster import ClusterSpec, Toleration
+from batchai.reconcile.slim import slim_node
 from batchai.schedule.nodes import Membership, NodeCounts, count, fits, membership, state, view
 
 CLUSTER = ("ns", "nc6")
@@ -121,6 +122,32 @@ def test_a_preemption_notice_takes_the_node_away() -> None:
     assert found.preempted
     assert state(found, busy=True, leaving=False) == "leaving"
     assert not view(node("a", conditions={"PreemptScheduled": "False"})).preempted
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({}, False),
+        ({"batchai.dev/gpu-count": "8"}, True),
+        ({"batchai.dev/gpu-count": "0", "nvidia.com/gpu.present": "true"}, False),
+        ({"batchai.dev/gpu-count": "all"}, False),
+        ({"nvidia.com/gpu.present": "true"}, True),
+        ({"karpenter.k8s.aws/instance-gpu-count": "1", "karpenter.k8s.aws/instance-gpu-manufacturer": "nvidia"}, True),
+        ({"karpenter.k8s.aws/instance-gpu-count": "1", "karpenter.k8s.aws/instance-gpu-manufacturer": "amd"}, False),
+        ({"karpenter.azure.com/sku-gpu-manufacturer": "nvidia"}, True),
+        ({"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"}, True),
+    ],
+)
+def test_a_node_of_any_cloud_waits_for_its_gpus(labels: dict[str, str], expected: bool) -> None:
+    found = slim_node(node("a", gpus=0, labels={"node.kubernetes.io/instance-type": "p3.2xlarge", **labels}))
+    assert view(found).gpus_expected == expected
+    assert view(found).usable != expected
+    assert state(view(found), busy=False, leaving=False) == ("preparing" if expected else "idle")
+
+
+def test_an_administrator_may_say_that_a_gpu_size_has_none() -> None:
+    assert not view(node("a", gpus=0)).usable
+    assert view(node("a", gpus=0, labels={"batchai.dev/gpu-count": "0"})).usable
 
 
 def test_states() -> None:
