@@ -110,9 +110,9 @@ class ClusterReconciler:
         counts = count(node.state for node in nodes)
         missing = target.nodes - sum(node.view.going is None for node in nodes)
         provider = await self._keeper.request(cluster, max(0, missing))
-        stopping = {node.job for node in nodes if node.view.ready} - stuck
-        able = (waiter for waiter in queue if waiter.entry.name not in stopping)
-        advance = await self._queue.advance(cluster, able, _for_queue(cluster, nodes, counts, target.nodes, now))
+        stopping = {node.job for node in nodes if node.job is not None and node.view.ready} - stuck
+        supply = _for_queue(cluster, nodes, counts, target.nodes, now)
+        advance = await self._queue.advance(cluster, queue, stopping, supply)
         # Written last: pods do not wait for it, and a node that goes from job to job costs no write.
         given = sum(map(len, advance.started.values()))
         counts = replace(counts, idle=counts.idle - given, running=counts.running + given)
@@ -303,7 +303,7 @@ def _for_queue(cluster: Cluster, nodes: Sequence[_Node], counts: NodeCounts, tar
     coming: list[list[str]] = [*held.values()]
     coming += [[node.view.name] for node in nodes if node.state == "preparing"]
     if shape.expects_nodes(cluster, counts, target, now):
-        coming += [[f"missing {index}"] for index in range(target - counts.total)]
+        coming += [[f"missing {index}"] for index in range(target - counts.staying)]
     supply = Supply(
         idle=counts.idle,
         total=counts.total,
@@ -313,7 +313,7 @@ def _for_queue(cluster: Cluster, nodes: Sequence[_Node], counts: NodeCounts, tar
             "being prepared": counts.preparing,
             "unusable": counts.unusable,
             "leaving": counts.leaving,
-            "missing": max(0, target - counts.total),
+            "missing": max(0, target - counts.staying),
         },
     )
     return Nodes([node.view.name for node in nodes if node.state == "idle"], coming, supply)

@@ -94,25 +94,28 @@ class JobQueue:
                 self._forget(self._context.objects.get("Job", key.namespace, key.name))
             self._unsure.discard(key)
 
-    async def advance(self, cluster: Cluster, jobs: Iterable[Waiter], nodes: Nodes) -> Advance:
-        """Starts the jobs that may start, and tells the others why they wait."""
+    async def advance(
+        self, cluster: Cluster, jobs: Iterable[Waiter], stopping: Collection[str], nodes: Nodes
+    ) -> Advance:
+        """Starts the jobs that may start, and tells the others why they wait.
+
+        stopping: the names of jobs whose former attempts have not ended yet.
+        """
         now = self._context.clock()
-        resting, candidates = [], {}
-        for job in jobs:
-            if job.rests_until is not None and job.rests_until > now:
-                resting.append(job.rests_until)
-            else:
-                candidates[job.entry.name] = job
+        candidates = {job.entry.name: job for job in jobs}
+        resting = {name: at for name, job in candidates.items() if (at := job.rests_until) is not None and at > now}
+        later = {*stopping, *resting}
         queue = order(job.entry for job in candidates.values())
         missing: dict[str, DependencyNotReady] = {}
-        decision = assign(queue, nodes.idle, nodes.coming)
+        decision = assign(queue, nodes.idle, nodes.coming, later)
         while newly := await self._lacking(cluster, [candidates[name].job for name in decision.started]):
             missing |= newly
-            decision = assign([entry for entry in queue if entry.name not in missing], nodes.idle, nodes.coming)
+            able = [entry for entry in queue if entry.name not in missing]
+            decision = assign(able, nodes.idle, nodes.coming, later)
         await self._start({name: (candidates[name].job, nodes) for name, nodes in decision.started.items()})
         waiting = [candidates[entry.name] for entry in queue if entry.name not in decision.started]
-        late = await self._tell(cluster, waiting, missing, _after(nodes.supply, decision.started))
-        pauses = [(at - now).total_seconds() for at in resting]
+        late = await self._tell(cluster, waiting, later, missing, _after(nodes.supply, decision.started))
+        pauses = [(at - now).total_seconds() for at in resting.values()]
         if missing:
             pauses.append(_CHECK_SECONDS)
         if late is not None:
@@ -136,9 +139,17 @@ class JobQueue:
             self._context.queue.add(key)
 
     async def _tell(
-        self, cluster: Cluster, waiting: Sequence[Waiter], missing: Mapping[str, DependencyNotReady], supply: Supply
+        self,
+        cluster: Cluster,
+        waiting: Sequence[Waiter],
+        later: Collection[str],
+        missing: Mapping[str, DependencyNotReady],
+        supply: Supply,
     ) -> timedelta | None:
-        """Writes places and reasons that changed; after how long more is to be told."""
+        """Writes places and reasons that changed; after how long more is to be told.
+
+        Those that start later keep what was said when their attempt ended.
+        """
         now = self._context.clock()
         last = self._told.get(cluster.metadata.uid)
         early = last is not None and now - last < _REFRESH
@@ -147,6 +158,8 @@ class JobQueue:
         again = 0
         for position, waiter in enumerate(waiting, start=1):
             entry, told = waiter.entry, waiter.told
+            if entry.name in later:
+                continue
             place = shown_position(position, told[0] if told else None)
             if entry.name in missing:
                 reason, message = missing[entry.name].reason, missing[entry.name].message

@@ -101,7 +101,12 @@ class NodeCounts:
     @property
     def total(self) -> int:
         """All nodes that the cluster has."""
-        return self.idle + self.running + self.preparing + self.unusable + self.leaving
+        return self.staying + self.leaving
+
+    @property
+    def staying(self) -> int:
+        """Those that count for the target."""
+        return self.idle + self.running + self.preparing + self.unusable
 
 
 @dataclass(frozen=True)

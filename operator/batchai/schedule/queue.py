@@ -1,8 +1,9 @@
 """The queue in front of a cluster (Batch AI reference §7): order, reservation, backfill, and why a job waits.
 
-A job gets nodeCount whole nodes at once or none; priority first, then first come. The first job that must wait has
-a reservation: a later one may pass it only on nodes that it will not need, in whatever order the running jobs end
-(docs/scheduling.md). So it starts as early as if nobody had passed it, and every job comes to be the first.
+A job gets nodeCount whole nodes at once or none; priority first, then first come. The first job that must wait, for
+nodes or because it may not start yet, has a reservation: a later one may pass it only on nodes that it will not need,
+in whatever order the running jobs end (docs/scheduling.md). So it starts as early as if nobody had passed it, and every
+job comes to be the first.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -77,12 +78,18 @@ def order(jobs: Iterable[QueuedJob]) -> list[QueuedJob]:
     return sorted(jobs, key=lambda job: job.rank)
 
 
-def assign(jobs: Sequence[QueuedJob], idle: Sequence[str], coming: Sequence[Collection[str]] = ()) -> Decision:
+def assign(
+    jobs: Sequence[QueuedJob],
+    idle: Sequence[str],
+    coming: Sequence[Collection[str]] = (),
+    later: Collection[str] = (),
+) -> Decision:
     """Gives idle nodes to jobs.
 
     coming: groups of nodes that become idle together, each at a time that nobody knows: the nodes of every running
-    job, and each node that is still being made ready. A job that cannot start even when all of them are there has
-    no reservation, since nobody knows what it waits for.
+    job, and each node that is still being made ready. later: the names of jobs that may not start yet, though they
+    have their place in the queue. A job that cannot start even when all nodes are there has no reservation, since
+    nobody knows what it waits for.
     """
     pool = _Pool(idle, coming)
     waiting: list[str] = []
@@ -92,7 +99,7 @@ def assign(jobs: Sequence[QueuedJob], idle: Sequence[str], coming: Sequence[Coll
         if not pool.free:
             waiting += [later.name for later in queue[position:]]
             break
-        nodes = _nodes_for(job, pool, reservation)
+        nodes = _nodes_for(job, pool, reservation) if job.name not in later else None
         if nodes is not None:
             pool.start(job, nodes)
             continue
@@ -127,6 +134,8 @@ def _spare(job: QueuedJob, pool: _Pool) -> int | None:
     if job.node_count > pool.total:
         return None
     missing = job.node_count - sum(node not in job.avoids for node in pool.free)
+    if missing <= 0:
+        return -missing  # the job may not start yet
     sums = 1
     for group in pool.held:
         sums |= sums << sum(node not in job.avoids for node in group)

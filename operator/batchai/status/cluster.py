@@ -77,7 +77,7 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
     assert isinstance(status, ClusterStatus)  # noqa: S101 - a Cluster's status stays one
     counts, target = seen.counts, seen.target.nodes
     coming = expects_nodes(cluster, counts, target, now)
-    missing = counts.total < target
+    missing = counts.staying < target
     allocation = "resizing" if seen.resizing or coming else "steady"
     since = status.allocation_state_transition_time if status.allocation_state == allocation else now
     errors = [_node_error(problem) for problem in seen.problems]
@@ -123,7 +123,7 @@ def observed(cluster: Cluster, seen: Observation, now: datetime) -> ClusterStatu
 
 def expects_nodes(cluster: Cluster, counts: NodeCounts, target: int, now: datetime) -> bool:
     """Nodes are missing and may still be on their way."""
-    return counts.total < target and patience_left(cluster, target, now) > timedelta(0)
+    return counts.staying < target and patience_left(cluster, target, now) > timedelta(0)
 
 
 def patience_left(cluster: Cluster, target: int, now: datetime) -> timedelta:
@@ -153,10 +153,10 @@ def _node_error(problem: NodeProblem) -> JobError:
 
 
 def _availability(cluster: Cluster, seen: Observation) -> str:
-    total, target = seen.counts.total, seen.target.nodes
-    if total >= target:
-        return f"{total} of {target} nodes"
+    counts, target = seen.counts, seen.target.nodes
+    if counts.staying >= target:
+        return f"{counts.total} of {target} nodes"
     return (
-        f"{total} of {target} nodes: no other usable node with instance type {cluster.spec.vm_size} is free in "
-        "this Kubernetes cluster"
+        f"{counts.staying} of {target} nodes: no other usable node with instance type {cluster.spec.vm_size} is free "
+        "in this Kubernetes cluster"
     )

@@ -250,6 +250,50 @@ async def test_a_pod_that_cannot_be_ended_keeps_its_node_but_not_its_job() -> No
     assert scene.job(0)["status"]["nodes"] == ["node-0001"]
 
 
+def again(scene: Scene, **status: Any) -> None:
+    """A job of four nodes that a fault sent back to the queue at the time of the next look; others want its nodes."""
+    raw = _job(0, runs=False, priority="high")
+    raw["spec"]["nodeCount"] = 4
+    raw["status"] |= {"attempt": 1} | status
+    scene.objects.put("Job", raw)
+    for index in range(1, 5):
+        scene.submit(index, "low")
+
+
+async def test_a_job_that_rests_keeps_its_reservation() -> None:
+    scene = scene_of([_node(index) for index in range(5)], manual={"targetNodeCount": 5})
+    moved = scene.now + timedelta(minutes=1)
+    waits = {"reason": "PodDeleted", "message": "waits for its next attempt"}
+    again(scene, retries=1, executionStateTransitionTime=moved.isoformat(), waiting=waits)
+    assert await scene.look() == 5
+    assert [state(scene, index) for index in range(5)] == ["queued", "running", "queued", "queued", "queued"]
+    assert scene.job(0)["status"]["waiting"] == waits
+    assert scene.job(2)["status"]["queuePosition"] == 2, "behind the one that rests"
+    await scene.look()
+    assert [state(scene, index) for index in range(3)] == ["running", "running", "queued"]
+
+
+@pytest.mark.parametrize("preempted", [False, True])
+async def test_a_job_whose_former_pods_have_not_ended_keeps_its_reservation(*, preempted: bool) -> None:
+    nodes = [_node(index) for index in range(4)]
+    scene = scene_of(nodes, manual={"targetNodeCount": 4})
+    Refusing(scene)
+    again(scene, retries=0)
+    ends = (scene.now + timedelta(seconds=90)).isoformat()
+    scene.context.pods.put(pod(scene, 0, "node-0003", metadata={"deletionTimestamp": ends}))
+    if preempted:
+        conditions = [*nodes[3]["status"]["conditions"], {"type": "PreemptScheduled", "status": "True"}]
+        status = nodes[3]["status"] | {"conditions": conditions}
+        scene.context.nodes.put(
+            nodes[3] | {"metadata": nodes[3]["metadata"] | {"resourceVersion": "3"}, "status": status}
+        )
+    await scene.look()
+    assert [state(scene, index) for index in range(5)] == ["queued"] * 5
+    found = scene.cluster()["status"]["conditions"]
+    [available] = [condition["status"] for condition in found if condition["type"] == "NodesAvailable"]
+    assert available == str(not preempted), "the node that leaves is missing already"
+
+
 async def test_a_cluster_that_shrinks_does_not_overtake_a_result() -> None:
     scene = Scene(jobs=1, running=1)
     scene.context.pods.put(pod(scene, 0, "node-0000", status={"phase": "Succeeded"}))

@@ -25,6 +25,24 @@ def test_nothing_is_left_over_when_single_nodes_come_back() -> None:
     assert decision.started == {}
 
 
+@pytest.mark.parametrize(
+    ("idle", "coming", "started"),
+    [
+        (["n1", "n2"], [], []),
+        (["n1", "n2", "n3"], [], ["b"]),
+        (["n1"], [["n2"]], []),
+        (["n1"], [["n2", "n3"]], ["b"]),
+        (["n1"], [], ["b"]),
+    ],
+)
+def test_a_job_that_may_not_start_yet_keeps_its_reservation(
+    idle: list[str], coming: list[list[str]], started: list[str]
+) -> None:
+    decision = assign([job("a-again", 2), job("b", 1), job("c", 1)], idle, coming, {"a-again"})
+    assert list(decision.started) == started
+    assert decision.waiting[0] == "a-again"
+
+
 def test_a_job_that_avoids_a_node_leaves_it_to_others() -> None:
     first = job("a-first", 1, avoids=frozenset({"sick"}))
     decision = assign([first, job("b", 1)], ["sick"], [["n1"]])
