@@ -3,9 +3,10 @@
 One key has one worker at a time, so two jobs of a cluster never get the same node.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from batchai.api import names
 from batchai.api.cluster import Cluster, ClusterStatus
@@ -16,7 +17,9 @@ from batchai.reconcile.admission import admits, admitted, experiment_of, is_vali
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.jobqueue import JobQueue, Nodes, Waiter, waiter
 from batchai.reconcile.models import Versions
+from batchai.reconcile.needs import Needs
 from batchai.reconcile.nodes import NodeKeeper, Readiness
+from batchai.reconcile.presence import Presence
 from batchai.reconcile.writes import adopted, write_status
 from batchai.schedule import ledger, scaling
 from batchai.schedule.nodes import Membership, NodeCounts, NodeView, count, fits, membership, state, view
@@ -27,6 +30,8 @@ from batchai.status.pods import Problem
 
 _QUOTA_CHECK_SECONDS = 20.0
 """How often a Cluster that its namespace may not have looks whether another one went."""
+_LOOKED_AT = 64
+"""How many jobs are asked at once whether they lack something."""
 _OVERDUE = timedelta(seconds=60)
 """After the grace period of a pod that is deleted: what has not ended then may never do."""
 _PRIORITIES = {"low": 0, "normal": 1, "high": 2}
@@ -57,6 +62,7 @@ class ClusterReconciler:
         self._context = context
         self._keeper = NodeKeeper(context)
         self._queue = JobQueue(context)
+        self._presence = Presence(context.api, context.clock)
         self._memories: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -89,15 +95,15 @@ class ClusterReconciler:
         own = [node for node in views if node.owner == key[1:]]
         # A former attempt that has not ended yet on a node that answers: two at a time would meet in its files.
         stuck, patience = self._overdue(key, now)
-        most = scaling.maximum(cluster.spec.scale_settings)
-        fitting = [waiter.entry for waiter in queue if waiter.entry.node_count <= most]
+        sound = {node.name for node in own if node.usable and held.get(node.name) not in stuck}
+        needs = Needs(context, self._presence, cluster)
+        demand = partial(scaling.demand, held, sound=sound)
+        able = await _able(queue, needs, scaling.maximum(cluster.spec.scale_settings), demand)
         target = scaling.target(
             cluster,
-            demand=scaling.demand(
-                held, fitting, {node.name for node in own if node.usable and held.get(node.name) not in stuck}
-            ),
+            demand=demand(able),
             own=sum(node.going is None for node in own),
-            useless=sum(node.going is None and node.name not in held and _useless(node, fitting) for node in own),
+            useless=sum(node.going is None and node.name not in held and _useless(node, able) for node in own),
             now=now,
         )
         change = membership(views, key[1:], target=target.nodes, held=held, expendable=_expendable(jobs.values()))
@@ -112,7 +118,7 @@ class ClusterReconciler:
         provider = await self._keeper.request(cluster, max(0, missing))
         stopping = {node.job for node in nodes if node.job is not None and node.view.ready} - stuck
         supply = _for_queue(cluster, nodes, counts, target.nodes, now)
-        advance = await self._queue.advance(cluster, queue, stopping, supply)
+        advance = await self._queue.advance(cluster, queue, stopping, needs, supply)
         # Written last: pods do not wait for it, and a node that goes from job to job costs no write.
         given = sum(map(len, advance.started.values()))
         counts = replace(counts, idle=counts.idle - given, running=counts.running + given)
@@ -195,7 +201,7 @@ class ClusterReconciler:
         return job if job.status.execution_state in ledger.HOLDING_STATES else waiter(job)
 
     def _unfinished(self, key: Key, memory: _Memory) -> tuple[dict[str, Job], list[Waiter]]:
-        """The jobs that hold nodes, by name, and those that wait."""
+        """The jobs that hold nodes, by name, and those that wait, in the queue's order."""
         objects = self._context.objects
         items = objects.children("Job", "cluster", key.namespace, key.name)
         places = memory.jobs.read(
@@ -207,7 +213,7 @@ class ClusterReconciler:
         )
         return (
             {place.metadata.name: place for place in places if isinstance(place, Job)},
-            [place for place in places if isinstance(place, Waiter)],
+            sorted((place for place in places if isinstance(place, Waiter)), key=lambda waiter: waiter.entry.rank),
         )
 
     def _candidates(self, memory: _Memory) -> list[NodeView]:
@@ -245,6 +251,24 @@ class ClusterReconciler:
             if raw is not None and raw["metadata"]["resourceVersion"] == job.metadata.resource_version:
                 await write_status(self._context, JOBS, raw, status)
                 self._context.queue.add(Key("Job", job.metadata.namespace, name))
+
+
+async def _able(
+    queue: Sequence[Waiter], needs: Needs, most: int, demand: Callable[[Sequence[QueuedJob]], int]
+) -> list[QueuedJob]:
+    """The first jobs that could run on `most` nodes and lack nothing; no more than have a `demand` of so many.
+
+    What is behind them counts for nothing, and nobody looks whether it lacks something.
+    """
+    fitting = [waiter for waiter in queue if waiter.entry.node_count <= most]
+    able: list[QueuedJob] = []
+    for start in range(0, len(fitting), _LOOKED_AT):
+        if able and demand(able) >= most:
+            break
+        several = fitting[start : start + _LOOKED_AT]
+        await needs.look(waiter.job for waiter in several)
+        able += [waiter.entry for waiter in several if waiter.entry.name not in needs.lacking]
+    return able
 
 
 def _is_master(pod: Object, job: Job) -> bool:

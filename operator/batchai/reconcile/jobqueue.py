@@ -1,6 +1,5 @@
 """Hands a cluster's idle nodes to its queued jobs, and tells the others why they wait (Batch AI reference §7)."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,18 +10,14 @@ from batchai.api.job import Job, JobStatus
 from batchai.errors import DependencyNotReady, KubeApiError
 from batchai.kube.client import JOBS
 from batchai.kube.store import Object
-from batchai.plan import secrets
-from batchai.plan.mounts import claim_names, file_server_ids
 from batchai.reconcile.admission import joined
 from batchai.reconcile.context import Context, Key
-from batchai.reconcile.presence import Kind, Presence
-from batchai.reconcile.storage import file_server
+from batchai.reconcile.needs import Needs
+from batchai.reconcile.presence import LOOK_AGAIN
 from batchai.reconcile.writes import together, write_status
 from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
 from batchai.status import job as life
 
-_CHECK_SECONDS = 5.0
-"""How often what a job lacks is looked for: the operator may not watch Secrets, and needs to watch no claims."""
 _REFRESH = timedelta(seconds=5)
 """How often jobs that wait are told about a queue that moves."""
 _TOLD_AT_ONCE = 256
@@ -61,21 +56,11 @@ class Advance:
     look_again: float | None
 
 
-@dataclass(frozen=True)
-class _Need:
-    """Something that a job's pods would wait for, and how it comes to be."""
-
-    kind: Kind
-    name: str
-    remedy: str
-
-
 class JobQueue:
     """The queues of all clusters; between passes it remembers only when it told jobs of their place."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._presence = Presence(context.api, context.clock)
         self._told: dict[str, datetime] = {}
         self._unsure: set[Key] = set()
 
@@ -95,32 +80,32 @@ class JobQueue:
             self._unsure.discard(key)
 
     async def advance(
-        self, cluster: Cluster, jobs: Iterable[Waiter], stopping: Collection[str], nodes: Nodes
+        self, cluster: Cluster, jobs: Iterable[Waiter], stopping: Collection[str], needs: Needs, nodes: Nodes
     ) -> Advance:
         """Starts the jobs that may start, and tells the others why they wait.
 
-        stopping: the names of jobs whose former attempts have not ended yet.
+        stopping: the names of jobs whose former attempts have not ended yet. Nobody knows when something that a job
+        lacks will be there: such a job keeps its place, but has no reservation.
         """
         now = self._context.clock()
         candidates = {job.entry.name: job for job in jobs}
         resting = {name: at for name, job in candidates.items() if (at := job.rests_until) is not None and at > now}
         later = {*stopping, *resting}
         queue = order(job.entry for job in candidates.values())
-        missing: dict[str, DependencyNotReady] = {}
-        decision = assign(queue, nodes.idle, nodes.coming, later)
-        while newly := await self._lacking(cluster, [candidates[name].job for name in decision.started]):
-            missing |= newly
-            able = [entry for entry in queue if entry.name not in missing]
+        while True:
+            able = [entry for entry in queue if entry.name not in needs.lacking]
             decision = assign(able, nodes.idle, nodes.coming, later)
+            if not await needs.look(candidates[name].job for name in decision.started):
+                break
         await self._start({name: (candidates[name].job, nodes) for name, nodes in decision.started.items()})
         waiting = [candidates[entry.name] for entry in queue if entry.name not in decision.started]
-        late = await self._tell(cluster, waiting, later, missing, _after(nodes.supply, decision.started))
-        pauses = [(at - now).total_seconds() for at in resting.values()]
-        if missing:
-            pauses.append(_CHECK_SECONDS)
+        late = await self._tell(cluster, waiting, later, needs.lacking, _after(nodes.supply, decision.started))
+        pauses = [at - now for at in resting.values()]
+        if needs.lacking:
+            pauses.append(LOOK_AGAIN)
         if late is not None:
-            pauses.append(late.total_seconds())
-        return Advance(decision.started, min(pauses, default=None))
+            pauses.append(late)
+        return Advance(decision.started, min(pauses).total_seconds() if pauses else None)
 
     async def _start(self, started: Mapping[str, tuple[Job, Sequence[str]]]) -> None:
         now = self._context.clock()
@@ -183,33 +168,6 @@ class JobQueue:
             return timedelta(0)
         return (last + _REFRESH - now if early and last is not None else _REFRESH) if skipped else None
 
-    async def _lacking(self, cluster: Cluster, starting: Sequence[Job]) -> dict[str, DependencyNotReady]:
-        """The jobs that would start but lack something: name → the first thing that is not there."""
-        namespace = cluster.metadata.namespace
-        needs = {job.metadata.name: list(_needs(job, cluster)) for job in starting}
-        asked = list(dict.fromkeys(need for found in needs.values() for need in found))
-        there = await asyncio.gather(*(self._presence.exists(need.kind, namespace, need.name) for need in asked))
-        absent = {need for need, exists in zip(asked, there, strict=True) if not exists}
-        found = {
-            job.metadata.name: self._first_missing(job, cluster, needs[job.metadata.name], absent) for job in starting
-        }
-        return {name: missing for name, missing in found.items() if missing is not None}
-
-    def _first_missing(
-        self, job: Job, cluster: Cluster, needs: Sequence[_Need], absent: Collection[_Need]
-    ) -> DependencyNotReady | None:
-        namespace = job.metadata.namespace
-        for need in needs:
-            if need in absent:
-                text = f"waits for {need.kind} '{need.name}' in namespace '{namespace}': {need.remedy}"
-                return DependencyNotReady(f"{need.kind}NotFound", text)
-        try:
-            for identifier in _ids_of_file_servers(job, cluster):
-                file_server(self._context, namespace, identifier)
-        except DependencyNotReady as error:
-            return error
-        return None
-
     async def _accept(self, job: Job, status: JobStatus) -> None:
         """Writes the status of a job that waits; before the first one it is made to belong to its Experiment."""
         if (raw := self._current(job)) is None:
@@ -243,17 +201,6 @@ class JobQueue:
         """The job, unless it is not any more what was looked at."""
         raw = self._context.objects.get("Job", job.metadata.namespace, job.metadata.name)
         return raw if raw and raw["metadata"]["resourceVersion"] == job.metadata.resource_version else None
-
-
-def _needs(job: Job, cluster: Cluster) -> Iterator[_Need]:
-    for secret, keys in secrets.needed(job.spec, cluster.spec).items():
-        yield _Need("Secret", secret, f"create it with the keys {' and '.join(keys)}")
-    for claim in sorted(claim_names(cluster.spec.shared_volumes) | claim_names(job.spec.mount_volumes)):
-        yield _Need("PersistentVolumeClaim", claim, "create it")
-
-
-def _ids_of_file_servers(job: Job, cluster: Cluster) -> list[str]:
-    return sorted(file_server_ids(cluster.spec.shared_volumes) | file_server_ids(job.spec.mount_volumes))
 
 
 def waiter(job: Job) -> Waiter | None:

@@ -7,6 +7,8 @@ from typing import Literal
 from batchai.errors import KubeApiError
 from batchai.kube.client import CLAIMS, KubeApi
 
+LOOK_AGAIN = timedelta(seconds=5)
+"""How long what is missing is taken to be: the operator may not watch Secrets, and needs to watch no claims."""
 _TRUSTED = timedelta(seconds=60)
 """What is deleted in the meantime is named by the kubelet's or the scheduler's own message."""
 
@@ -14,12 +16,13 @@ Kind = Literal["Secret", "PersistentVolumeClaim"]
 
 
 class Presence:
-    """Remembers what was seen; what is missing is asked for every time."""
+    """Remembers what was there, and for a shorter time what was not."""
 
     def __init__(self, api: KubeApi, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
-        self._seen: dict[tuple[Kind, str, str], datetime] = {}
+        self._known: dict[tuple[Kind, str, str], tuple[bool, datetime]] = {}
+        """Whether it was there, and until when that is believed."""
 
     async def exists(self, kind: Kind, namespace: str, name: str) -> bool:
         """Whether the object exists. Raises KubeApiError.
@@ -28,10 +31,12 @@ class Presence:
         """
         key = (kind, namespace, name)
         now = self._clock()
-        self._seen = {seen: at for seen, at in self._seen.items() if now - at < _TRUSTED}
-        if key not in self._seen and await self._ask(*key):
-            self._seen[key] = now
-        return key in self._seen
+        found = self._known.get(key)
+        if found is None or found[1] <= now:
+            self._known = {known: answer for known, answer in self._known.items() if answer[1] > now}
+            there = await self._ask(*key)
+            found = self._known[key] = there, now + (_TRUSTED if there else LOOK_AGAIN)
+        return found[0]
 
     async def _ask(self, kind: Kind, namespace: str, name: str) -> bool:
         try:

@@ -10,6 +10,7 @@ from tests.bench.passes import Scene, _job, _node
 from batchai.api import names
 from batchai.api.job import Job
 from batchai.errors import KubeApiError
+from batchai.kube.client import NODES
 from batchai.reconcile import cluster
 from batchai.schedule import nodes
 
@@ -212,6 +213,96 @@ async def test_a_job_that_can_never_fit_gets_no_nodes() -> None:
     await scene.look()
     assert not refusing.asked
     assert scene.job(0)["status"]["waiting"]["reason"] == "ClusterTooSmall"
+
+
+class Secrets:
+    """An API server that has a few Secrets; `asked` has the names that were looked for."""
+
+    def __init__(self, scene: Scene, *present: str) -> None:
+        self.present = {"batchai-storage-acc", *present}
+        self.asked: list[str] = []
+        scene.api.exists_secret = self.exists  # type: ignore[method-assign]
+
+    async def exists(self, _namespace: str, name: str) -> bool:
+        self.asked.append(name)
+        return name in self.present
+
+
+def needing(scene: Scene, index: int, secret: str, **spec: Any) -> None:
+    """A job comes that names a Secret."""
+    raw = _job(index, runs=False)
+    source = {"secretKeyRef": {"name": secret, "key": "key"}}
+    raw["spec"] |= {"secrets": [{"name": "TOKEN", "valueFrom": source}], **spec}
+    scene.objects.put("Job", raw)
+
+
+async def test_an_autoscaled_cluster_gets_no_nodes_for_a_job_that_lacks_something() -> None:
+    scene = scene_of([], autoScale=AUTOMATIC)
+    secrets, refusing = Secrets(scene), Refusing(scene)
+    needing(scene, 0, "missing", nodeCount=4)
+    assert await scene.look() == 5
+    assert scene.job(0)["status"]["waiting"]["reason"] == "SecretNotFound"
+    writes = scene.api.writes
+    await scene.look()
+    assert (scene.api.writes, refusing.asked) == (writes, 0)
+    scene.submit(1, "normal")
+    await scene.look()
+    assert refusing.asked == 1, "for the other one"
+    secrets.present.add("missing")
+    await scene.look()
+    assert refusing.asked == 1 + 4
+
+
+async def test_nodes_are_given_back_while_the_only_job_lacks_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of([_node(0)], autoScale=AUTOMATIC)
+    Secrets(scene)
+    needing(scene, 0, "missing")
+    patch, labels = scene.api.patch, []
+
+    async def released(resource: Any, name: str, body: Any, **rest: Any) -> Any:
+        if resource != NODES:
+            return await patch(resource, name, body, **rest)
+        labels.append(body["metadata"]["labels"][names.LABEL_CLUSTER])
+        raise KubeApiError(404, "NotFound", "the node went at once")
+
+    monkeypatch.setattr(scene.api, "patch", released)
+    await scene.look()
+    assert labels == [None]
+
+
+async def test_a_job_that_lacks_something_has_no_reservation() -> None:
+    scene = scene_of([_node(index) for index in range(4)], manual={"targetNodeCount": 4})
+    secrets = Secrets(scene)
+    scene.submit(0, "high")
+    await scene.look()
+    needing(scene, 1, "missing", nodeCount=4)
+    for index in (2, 3):
+        scene.submit(index, "low")
+    await scene.look()
+    assert [state(scene, index) for index in range(4)] == ["running", "queued", "running", "running"]
+    assert scene.job(1)["status"]["waiting"]["reason"] == "SecretNotFound"
+    scene.submit(4, "low")
+    secrets.present.add("missing")
+    await scene.look()
+    assert [state(scene, index) for index in (1, 4)] == ["queued", "queued"], "now it has one"
+    assert scene.job(1)["status"]["waiting"]["reason"] == "WaitingForNodes"
+
+
+async def test_only_the_jobs_that_count_are_asked_what_they_lack() -> None:
+    scene = scene_of([], autoScale=AUTOMATIC)
+    secrets = Secrets(scene)
+    Refusing(scene)
+    for index in range(300):
+        needing(scene, index, f"missing-{index:03}" if index < 100 else "missing")
+    for index in range(300, 1000):
+        needing(scene, index, f"there-{index:03}")
+    secrets.present |= {f"there-{index:03}" for index in range(300, 1000)}
+    await scene.look()
+    asked = len(secrets.asked)
+    assert asked == len(set(secrets.asked))
+    assert 102 + 4 <= asked <= 102 + 64
+    await scene.look()
+    assert len(secrets.asked) <= 2 * asked, "what was there is believed for a while"
 
 
 def pod(scene: Scene, index: int, node: str, **more: Any) -> dict[str, Any]:

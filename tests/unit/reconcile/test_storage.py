@@ -1,6 +1,6 @@
 """Which FileServer an id means, and which static volumes go."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -127,11 +127,20 @@ async def test_only_volumes_of_the_living_owner_are_kept() -> None:
     assert (VOLUMES.plural, "batchai-new-nfs-0") in api.deleted
 
 
-async def test_a_claim_that_is_missing_is_asked_for_every_time_and_one_that_is_there_once() -> None:
-    api = Api()
-    presence = Presence(api, lambda: datetime.now(UTC))  # type: ignore[arg-type]
-    assert not await presence.exists("PersistentVolumeClaim", "ns", "late")
+async def test_a_claim_is_asked_for_again_soon_if_it_was_missing_and_later_if_it_was_there() -> None:
+    api, now = Api(), [datetime.now(UTC)]
+    presence = Presence(api, lambda: now[0])  # type: ignore[arg-type]
+
+    async def late(seconds: int) -> bool:
+        now[0] += timedelta(seconds=seconds)
+        return await presence.exists("PersistentVolumeClaim", "ns", "late")
+
+    assert not await late(0)
     api.claims.add("late")
-    assert await presence.exists("PersistentVolumeClaim", "ns", "late")
-    assert await presence.exists("PersistentVolumeClaim", "ns", "late")
+    assert not await late(4)
+    assert api.asked == 1
+    assert await late(1)
+    assert await late(59)
     assert api.asked == 2
+    api.claims.clear()
+    assert not await late(1)
