@@ -5,7 +5,7 @@ One key has one worker at a time, so two jobs of a cluster never get the same no
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from batchai.api import names
@@ -32,8 +32,6 @@ _QUOTA_CHECK_SECONDS = 20.0
 """How often a Cluster that its namespace may not have looks whether another one went."""
 _LOOKED_AT = 64
 """How many jobs are asked at once whether they lack something."""
-_OVERDUE = timedelta(seconds=60)
-"""After the grace period of a pod that is deleted: what has not ended then may never do."""
 _PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 
 
@@ -153,11 +151,11 @@ class ClusterReconciler:
         A process that the kernel does not let die, as after a fault of its GPU, keeps its node, but no job.
         """
         ends = {
-            pod["metadata"]["labels"][names.LABEL_JOB]: datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
+            pod["metadata"]["labels"][names.LABEL_JOB]: end
             for pod in self._context.pods.by_index("cluster", f"{key.namespace}/{key.name}")
-            if "deletionTimestamp" in pod["metadata"] and names.LABEL_JOB in pod["metadata"]["labels"]
+            if names.LABEL_JOB in pod["metadata"]["labels"] and (end := ledger.overdue_at(pod)) is not None
         }
-        left = {job: (end + _OVERDUE - now).total_seconds() for job, end in ends.items()}
+        left = {job: (end - now).total_seconds() for job, end in ends.items()}
         patience = min((rest for rest in left.values() if rest > 0), default=None)
         return {job for job, rest in left.items() if rest <= 0}, patience
 

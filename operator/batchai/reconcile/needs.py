@@ -1,9 +1,10 @@
-"""What queued jobs need besides nodes, and who of them lacks it."""
+"""What queued jobs need besides nodes, their names included, and who of them lacks it."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from batchai.api import names
 from batchai.api.cluster import Cluster
 from batchai.api.job import Job
 from batchai.errors import DependencyNotReady
@@ -12,6 +13,7 @@ from batchai.plan.mounts import claim_names, file_server_ids
 from batchai.reconcile.context import Context
 from batchai.reconcile.presence import Kind, Presence
 from batchai.reconcile.storage import file_server
+from batchai.schedule.ledger import ended, overdue_at
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,26 @@ class Needs:
         self, job: Job, needs: Iterable[_Need], absent: Collection[tuple[Kind, str]]
     ) -> DependencyNotReady | None:
         namespace = job.metadata.namespace
+        if (pod := self._pod_of_former(job)) is not None:
+            return DependencyNotReady("NameTaken", f"waits for pod '{pod}' of a deleted job of the same name to end")
         for need in needs:
             if (need.kind, need.name) in absent:
                 text = f"waits for {need.kind} '{need.name}' in namespace '{namespace}': {need.remedy}"
                 return DependencyNotReady(f"{need.kind}NotFound", text)
         servers = map(self._unserved, _ids_of_file_servers(job, self._cluster))
         return next((error for error in servers if error is not None), None)
+
+    def _pod_of_former(self, job: Job) -> str | None:
+        """A pod that still runs for another job of this name, on whatever Cluster: it may have the name of one of ours.
+
+        One that should have ended for long is not waited for.
+        """
+        metadata, now = job.metadata, self._context.clock()
+        for pod in self._context.pods.by_index("job", f"{metadata.namespace}/{metadata.name}"):
+            former = pod["metadata"]["labels"][names.LABEL_JOB_UID] != metadata.uid and not ended(pod)
+            if former and ((end := overdue_at(pod)) is None or end > now):
+                return str(pod["metadata"]["name"])
+        return None
 
     def _unserved(self, identifier: str) -> DependencyNotReady | None:
         """Why a FileServer cannot be mounted yet."""

@@ -1,12 +1,15 @@
 """Who holds which node: computed from Jobs and pods every time, stored nowhere (design §2.1)."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchai.api import names
 from batchai.api.job import Job
 
 HOLDING_STATES = frozenset({"running", "terminating"})
+_OVERDUE = timedelta(seconds=60)
+"""After the grace period of a pod that is deleted: what has not ended then may never do."""
 
 
 def holders(jobs: Iterable[Job], pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -29,3 +32,9 @@ def holders(jobs: Iterable[Job], pods: Iterable[Mapping[str, Any]]) -> dict[str,
 def ended(pod: Mapping[str, Any]) -> bool:
     """No container of the pod runs any more."""
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def overdue_at(pod: Mapping[str, Any]) -> datetime | None:
+    """When a pod that is deleted should have ended for long; None for one that nobody deletes."""
+    end = pod["metadata"].get("deletionTimestamp")
+    return datetime.fromisoformat(end) + _OVERDUE if end is not None else None

@@ -341,6 +341,37 @@ async def test_a_pod_that_cannot_be_ended_keeps_its_node_but_not_its_job() -> No
     assert scene.job(0)["status"]["nodes"] == ["node-0001"]
 
 
+async def test_a_job_waits_for_the_pods_of_a_deleted_one_of_its_name_on_another_cluster() -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+    scene.submit(0, "normal")
+    former = pod(scene, 0, "elsewhere")
+    former["metadata"]["labels"] |= {names.LABEL_CLUSTER: "other", names.LABEL_JOB_UID: "former"}
+    scene.context.pods.put(former)
+    await scene.look()
+    assert state(scene, 0) == "queued"
+    assert scene.job(0)["status"]["waiting"] == {
+        "reason": "NameTaken",
+        "message": "waits for pod 'job-00000-1-0' of a deleted job of the same name to end",
+    }
+    ends = {"deletionTimestamp": (scene.now + timedelta(seconds=90)).isoformat(), "resourceVersion": "4"}
+    scene.context.pods.put(former | {"metadata": former["metadata"] | ends})
+    await scene.look()
+    await scene.look()
+    assert state(scene, 0) == "queued", "it has a minute more than its grace period"
+    await scene.look()
+    assert state(scene, 0) == "running", "it may never end"
+
+
+async def test_a_former_pod_that_has_ended_is_not_waited_for() -> None:
+    scene = scene_of([_node(0)], manual={"targetNodeCount": 1})
+    scene.submit(0, "normal")
+    former = pod(scene, 0, "elsewhere", status={"phase": "Succeeded"})
+    former["metadata"]["labels"] |= {names.LABEL_CLUSTER: "other", names.LABEL_JOB_UID: "former"}
+    scene.context.pods.put(former)
+    await scene.look()
+    assert state(scene, 0) == "running"
+
+
 def again(scene: Scene, **status: Any) -> None:
     """A job of four nodes that a fault sent back to the queue at the time of the next look; others want its nodes."""
     raw = _job(0, runs=False, priority="high")
