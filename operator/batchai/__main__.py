@@ -37,27 +37,10 @@ async def run(settings: Settings) -> int:
         clock=_utc,
     )
     runtime = Runtime(client, settings, metrics)
-    stop = asyncio.Event()
     try:
         async with served(metrics.registry, settings.metrics_port):
             await lease.acquire()
-            keeping = asyncio.create_task(lease.keep())
-            keeping.add_done_callback(lambda _: stop.set())
-            try:
-                await runtime.start()
-                metrics.follow(runtime, _utc)
-                await kopf.operator(
-                    registry=registry(runtime),
-                    clusterwide=True,
-                    standalone=True,
-                    liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
-                    stop_flag=stop,
-                )
-            finally:
-                await runtime.stop()
-                keeping.cancel()
-            if keeping.done() and not keeping.cancelled():
-                keeping.result()
+            await _work(lease, runtime, metrics, settings)
             await lease.release()
     except LeaseLost as error:
         _log.error("ending: %s", error)
@@ -65,6 +48,35 @@ async def run(settings: Settings) -> int:
     finally:
         await connection.session.close()
     return 0
+
+
+async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Settings) -> None:
+    """Works while the Lease is ours, until a signal. Raises LeaseLost."""
+    stop = asyncio.Event()
+    keeping = asyncio.create_task(lease.keep())
+
+    def lost(_: asyncio.Task[None]) -> None:
+        # At once: another replica may soon hand out the same nodes, and kopf takes seconds to end.
+        runtime.halt()
+        stop.set()
+
+    keeping.add_done_callback(lost)
+    try:
+        await runtime.start()
+        if not stop.is_set():
+            metrics.follow(runtime, _utc)
+            await kopf.operator(
+                registry=registry(runtime),
+                clusterwide=True,
+                standalone=True,
+                liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+                stop_flag=stop,
+            )
+    finally:
+        await runtime.stop()
+        keeping.cancel()
+    if keeping.done() and not keeping.cancelled():
+        keeping.result()
 
 
 def _utc() -> datetime:

@@ -55,13 +55,16 @@ class Runtime:
         mounts = "involvedObject.kind=Pod,reason=FailedMount"
         self._events = Informer(client, Selection(EVENTS, field_selector=mounts), Store(), self._mount_failed)
         self._tasks: list[asyncio.Task[None]] = []
+        self._halted = False
 
     async def start(self) -> None:
-        """Lists everything, then follows it and works."""
+        """Lists everything, then follows it and works, unless it was halted meanwhile."""
         informers = (self._nodes, self._pods, self._volumes, self._events)
         versions = [await informer.sync() for informer in informers]
         reconcilers = await self._reconcilers()
         await self._relist()
+        if self._halted:
+            return
         self._tasks = [
             *(
                 asyncio.create_task(informer.run(version), name=f"informer-{index}")
@@ -75,10 +78,15 @@ class Runtime:
             asyncio.create_task(self._recorder.run(), name="events"),
         ]
 
-    async def stop(self) -> None:
-        """Ends all tasks; what they were at is found again at the next start."""
+    def halt(self) -> None:
+        """From now on nothing is begun or written; a request that is on its way may still arrive."""
+        self._halted = True
         for task in self._tasks:
             task.cancel()
+
+    async def stop(self) -> None:
+        """Ends all tasks; what they were at is found again at the next start."""
+        self.halt()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def seen(self, kind: str, event: str | None, item: dict[str, Any]) -> None:
