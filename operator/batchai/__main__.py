@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> int:
-    """Runs until it is stopped (0) or loses the Lease (1)."""
+    """Runs until it is stopped (0), or loses the Lease or a part of it dies (1)."""
     metrics = Metrics()
     connection = await connect()
     client = KubeClient(connection.session, connection.server, observe=metrics.requested)
@@ -47,11 +47,11 @@ async def run(settings: Settings) -> int:
         return 1
     finally:
         await connection.session.close()
-    return 0
+    return 1 if runtime.failed else 0
 
 
 async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Settings) -> None:
-    """Works while the Lease is ours, until a signal. Raises LeaseLost."""
+    """Works while the Lease is ours, until a signal or the death of a task. Raises LeaseLost."""
     stop = asyncio.Event()
     keeping = asyncio.create_task(lease.keep())
 
@@ -62,7 +62,7 @@ async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Sett
 
     keeping.add_done_callback(lost)
     try:
-        await runtime.start()
+        await runtime.start(stop.set)
         if not stop.is_set():
             metrics.follow(runtime, _utc)
             await kopf.operator(

@@ -8,6 +8,7 @@ import kopf
 import pytest
 
 from batchai.__main__ import _work
+from batchai.kube.client import EVENTS, PODS, Resource
 from batchai.kube.lease import LeaseLost
 from batchai.metrics import Metrics
 from batchai.reconcile.context import Key
@@ -19,11 +20,12 @@ CLUSTER = Key("Cluster", "ns", "c")
 
 
 class Empty:
-    """A client of a cluster in which there is nothing; `lists` waits for lists to be answered."""
+    """A client of a cluster in which there is nothing; `lists` lets lists be answered, the watch of `broken` fails."""
 
     def __init__(self) -> None:
         self.lists = asyncio.Event()
         self.lists.set()
+        self.broken: Resource | None = None
 
     async def get(self, *_: object, **__: object) -> dict[str, Any]:
         return {"metadata": {"uid": "system"}}
@@ -32,7 +34,9 @@ class Empty:
         await self.lists.wait()
         return [], "1"
 
-    async def watch(self, *_: object, **__: object) -> AsyncIterator[tuple[str, Any]]:
+    async def watch(self, resource: Resource, *_: object, **__: object) -> AsyncIterator[tuple[str, Any]]:
+        if resource == self.broken:
+            raise KeyError("type")
         await asyncio.Event().wait()
         yield "", None
 
@@ -65,11 +69,15 @@ class Kopf:
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
+        self.signal = asyncio.Event()
         self.ended = False
 
     async def operator(self, *, stop_flag: asyncio.Event, **_: object) -> None:
         self.started.set()
-        await stop_flag.wait()
+        stops = [asyncio.create_task(event.wait()) for event in (stop_flag, self.signal)]
+        await asyncio.wait(stops, return_when=asyncio.FIRST_COMPLETED)
+        for stop in stops:
+            stop.cancel()
         await asyncio.sleep(0.3)
         self.ended = True
 
@@ -119,3 +127,30 @@ async def test_a_lease_that_is_lost_during_the_start_starts_nothing(process: Pro
         await work
     assert not process.writing.writes
     assert not process.kopf.started.is_set()
+
+
+@pytest.mark.parametrize("resource", [PODS, EVENTS])
+async def test_the_death_of_a_task_ends_the_process_orderly(
+    process: Process, resource: Resource, caplog: pytest.LogCaptureFixture
+) -> None:
+    process.client.broken = resource
+    await process.work()
+    assert process.kopf.ended
+    assert process.runtime.failed
+    assert f"the task informer of {resource.plural} has ended" in caplog.text
+    assert "KeyError: 'type'" in caplog.text
+
+
+async def test_the_orderly_end_is_no_failure(process: Process, caplog: pytest.LogCaptureFixture) -> None:
+    work = process.work()
+    await process.kopf.started.wait()
+    process.kopf.signal.set()
+    await work
+    assert process.kopf.ended
+    assert not process.runtime.failed
+    assert not caplog.records
+
+
+async def test_a_mount_event_without_a_pod_is_no_ones(process: Process) -> None:
+    process.runtime._mount_failed(None, {"involvedObject": {"kind": "Pod"}, "message": "no such share"})
+    assert len(process.runtime.queue) == 1

@@ -151,17 +151,18 @@ class KubeClient:
         *,
         label_selector: str = "",
         field_selector: str = "",
-        slim: Callable[[Object], Object] = lambda item: item,
+        slim: Callable[[Object], Object | None] = lambda item: item,
     ) -> tuple[list[Object], str]:
         """All objects in all namespaces, and the resourceVersion to watch from.
 
-        slim: what to keep of each; it is applied page by page, so that never all of them are there in full.
+        slim: what to keep of each, None for nothing; it is applied page by page, so that never all of them are there
+        in full.
         """
         items: list[Object] = []
         query = _selectors(label_selector, field_selector) | {"limit": str(_PAGE)}
         while True:
             page = await self._request(_Call("list", resource), query=query)
-            items += map(slim, page["items"])
+            items += (kept for kept in map(slim, page["items"]) if kept is not None)
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return items, metadata["resourceVersion"]

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batchai.errors import KubeApiError
 from batchai.kube.client import KubeClient, Resource
-from batchai.kube.store import Object, Store, unlisted
+from batchai.kube.store import Object, Store, identity, unlisted
 
 _log = logging.getLogger(__name__)
 _BACKOFF_SECONDS = (0.5, 30.0)
@@ -50,7 +51,7 @@ class Informer:
             selection.resource,
             label_selector=selection.label_selector,
             field_selector=selection.field_selector,
-            slim=selection.slim,
+            slim=self._slim,
         )
         self._hear()
         for gone in unlisted(self.store.items(), items, version):
@@ -82,19 +83,37 @@ class Informer:
                     version = item["metadata"]["resourceVersion"]
                     if kind == "DELETED":
                         self._removed(item)
-                    elif kind != "BOOKMARK":
-                        self._changed(selection.slim(item))
+                    elif kind != "BOOKMARK" and (kept := self._slim(item)) is not None:
+                        self._changed(kept)
             except KubeApiError as error:
                 _log.info("watch of %s ends: %s", selection.resource.plural, error)
                 version = "" if error.gone else version
                 await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 delay = min(delay * 2, longest)
 
+    def _slim(self, item: Object) -> Object | None:
+        """What is kept of an object; if that fails what is known of it, because it is not gone."""
+        with left_out(self._selection.resource.plural, item):
+            return self._selection.slim(item)
+        known = self.store.get(*identity(item))
+        return known if known is not None and known["metadata"]["uid"] == item["metadata"]["uid"] else None
+
     def _changed(self, item: Object) -> None:
-        before = self.store.get(item["metadata"].get("namespace", ""), item["metadata"]["name"])
-        if self.store.put(item):
-            self._listener(before, item)
+        with left_out(self._selection.resource.plural, item):
+            before = self.store.get(*identity(item))
+            if self.store.put(item):
+                self._listener(before, item)
 
     def _removed(self, item: Object) -> None:
-        self.store.remove(item)
-        self._listener(item, None)
+        with left_out(self._selection.resource.plural, item):
+            self.store.remove(item)
+            self._listener(item, None)
+
+
+@contextmanager
+def left_out(plural: str, item: Object) -> Iterator[None]:
+    """An object that nobody expected is logged and left out: it must not stop the work on all others."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - whoever may label a pod decides what comes here
+        _log.exception("left out of %s: %s", plural, "/".join(filter(None, identity(item))))

@@ -80,9 +80,11 @@ class Store:
         known = self._items.get(key)
         if item["metadata"]["uid"] in self._deleted or not newer(item, known):
             return False
+        # Before anything changes: an object that cannot be indexed leaves no trace.
+        values = {name: function(item) for name, function in self._functions.items()}
         self._items[key] = item
-        for name, function in self._functions.items():
-            before, after = (function(known) if known is not None else None), function(item)
+        for name, after in values.items():
+            before = self._functions[name](known) if known is not None else None
             if before != after:
                 self._unindex(name, before, key)
                 if after is not None:

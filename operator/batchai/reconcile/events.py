@@ -60,7 +60,7 @@ class Recorder:
         self._queue: WorkQueue[_Subject] = WorkQueue(lambda: 1.0)
         self._waiting: dict[_Subject, _Waiting] = {}
         self._sent: dict[_Subject, _Sent] = {}
-        self.dropped = Counter({"full": 0, "refused": 0})
+        self.dropped = Counter({"full": 0, "refused": 0, "failed": 0})
 
     def record(self, item: Object, notice: Notice) -> None:
         """Something is to be told of an object of ours."""
@@ -101,6 +101,10 @@ class Recorder:
         except KubeApiError as error:
             self.dropped["refused"] += 1
             _log.debug("an event was not written: %s", error)
+            return
+        except Exception:  # noqa: BLE001 - losing one loses nothing but the news
+            self.dropped["failed"] += 1
+            _log.exception("an event was not written")
             return
         self._sent[subject] = _Sent(name, waiting.notice, times, _now())
         if len(self._sent) > _REMEMBERED:

@@ -7,6 +7,7 @@ from batchai.api import names
 from batchai.api.job import TERMINAL_STATES
 from batchai.kube.store import Object, ObjectStore
 from batchai.reconcile.context import Key
+from batchai.reconcile.slim import claim_of
 from batchai.schedule.ledger import ended
 
 _CHILDREN = {
@@ -76,16 +77,17 @@ def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:
         yield Key("FileServer", namespace, labels[names.LABEL_FILE_SERVER])
     if names.LABEL_JOB in labels:
         yield Key("Job", namespace, labels[names.LABEL_JOB])
-        if after is None or (ended(after) and not (before and ended(before))):
+        gives_back = after is None or (ended(after) and not (before and ended(before)))
+        if gives_back and names.LABEL_CLUSTER in labels:
             yield Key("Cluster", namespace, labels[names.LABEL_CLUSTER])
 
 
 def of_volume(before: Object | None, after: Object | None) -> Iterator[Key]:
     """Whoever a PersistentVolume was made for; it may be gone, and the volume a leftover."""
     for volume in (before, after):
-        if volume is None:
+        if volume is None or not (namespace := claim_of(volume).get("namespace")):
             continue
-        namespace, labels = volume["spec"]["claimRef"]["namespace"], volume["metadata"].get("labels", {})
+        labels = volume["metadata"].get("labels", {})
         for label, kind in ((names.LABEL_JOB, "Job"), (names.LABEL_SETUP, "Cluster")):
             if label in labels:
                 yield Key(kind, namespace, labels[label])

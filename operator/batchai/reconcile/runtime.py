@@ -15,7 +15,7 @@ from typing import Any
 from batchai.api import names
 from batchai.errors import BatchAIError, KubeApiError
 from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, VOLUMES, KubeClient
-from batchai.kube.informer import Informer, Selection
+from batchai.kube.informer import Informer, Selection, left_out
 from batchai.kube.store import Object, ObjectStore, Store, slim, unlisted
 from batchai.logs import about
 from batchai.reconcile import group, routing
@@ -54,21 +54,27 @@ class Runtime:
         self._volumes = Informer(client, selection, owners, self._volume_changed)
         mounts = "involvedObject.kind=Pod,reason=FailedMount"
         self._events = Informer(client, Selection(EVENTS, field_selector=mounts), Store(), self._mount_failed)
+        self._informers = {"nodes": self._nodes, "pods": self._pods, "volumes": self._volumes, "events": self._events}
         self._tasks: list[asyncio.Task[None]] = []
         self._halted = False
+        self.failed = False
+        """Whether one of its tasks has ended by itself."""
 
-    async def start(self) -> None:
-        """Lists everything, then follows it and works, unless it was halted meanwhile."""
-        informers = (self._nodes, self._pods, self._volumes, self._events)
-        versions = [await informer.sync() for informer in informers]
+    async def start(self, fail: Callable[[], None]) -> None:
+        """Lists everything, then follows it and works, unless it was halted meanwhile.
+
+        fail: called when a task has ended by itself; the others go on without it.
+        """
+        informers = self._informers
+        versions = [await informer.sync() for informer in informers.values()]
         reconcilers = await self._reconcilers()
         await self._relist()
         if self._halted:
             return
         self._tasks = [
             *(
-                asyncio.create_task(informer.run(version), name=f"informer-{index}")
-                for index, (informer, version) in enumerate(zip(informers, versions, strict=True))
+                asyncio.create_task(informer.run(version), name=f"informer of {name}")
+                for (name, informer), version in zip(informers.items(), versions, strict=True)
             ),
             *(
                 asyncio.create_task(self._work(reconcilers), name=f"worker-{index}")
@@ -77,6 +83,16 @@ class Runtime:
             asyncio.create_task(self._resync(), name="resync"),
             asyncio.create_task(self._recorder.run(), name="events"),
         ]
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._halted:
+                error = None if task.cancelled() else task.exception()
+                _log.error("the task %s has ended", task.get_name(), exc_info=error)
+                self.failed = True
+                fail()
+
+        for task in self._tasks:
+            task.add_done_callback(ended)
 
     def halt(self) -> None:
         """From now on nothing is begun or written; a request that is on its way may still arrive."""
@@ -115,8 +131,7 @@ class Runtime:
 
     def silence(self) -> dict[str, float]:
         """Seconds since the API server was heard last, for each resource that an informer follows."""
-        informers = {"pods": self._pods, "nodes": self._nodes, "volumes": self._volumes, "events": self._events}
-        return {name: informer.silence for name, informer in informers.items()}
+        return {name: informer.silence for name, informer in self._informers.items()}
 
     async def _reconcilers(self) -> dict[str, Reconciler]:
         system = await self._client.get(NAMESPACES, "kube-system")
@@ -188,9 +203,11 @@ class Runtime:
         for kind, resource in KINDS.items():
             items, version = await self._client.list(resource, slim=slim)
             for gone in unlisted(self._objects.list(kind), items, version):
-                self.seen(kind, "DELETED", gone)
+                with left_out(resource.plural, gone):
+                    self.seen(kind, "DELETED", gone)
             for item in items:
-                self.seen(kind, None, {**item, "kind": kind})
+                with left_out(resource.plural, item):
+                    self.seen(kind, None, {**item, "kind": kind})
         self._add(routing.unfinished(self._objects, tuple(KINDS)))
 
     def _add(self, keys: Iterable[Key]) -> None:
@@ -215,7 +232,7 @@ class Runtime:
         if after is None:
             return
         involved = after["involvedObject"]
-        pod = self._pods.store.get(involved.get("namespace", ""), involved["name"])
+        pod = self._pods.store.get(involved.get("namespace", ""), involved.get("name", ""))
         if pod is None or pod["metadata"]["uid"] != involved.get("uid"):
             return
         self._failures[involved["uid"]] = after.get("message", "")

@@ -36,7 +36,13 @@ def slim_node(node: Object) -> Object:
 def slim_volume(volume: Object) -> Object:
     """A PersistentVolume with nothing but the claim that it is for."""
     metadata = {key: value for key, value in volume["metadata"].items() if key != "managedFields"}
-    return {"metadata": metadata, "spec": {"claimRef": volume["spec"]["claimRef"]}}
+    return {"metadata": metadata, "spec": {"claimRef": claim_of(volume)}}
+
+
+def claim_of(volume: Object) -> Object:
+    """The reference to the claim that a PersistentVolume is for; empty if somebody took it away."""
+    claim: Object = volume["spec"].get("claimRef", {})
+    return claim
 
 
 def _condition(condition: Object) -> Object:

@@ -10,6 +10,7 @@ from batchai.plan.exports import export_of
 from batchai.plan.mounts import Export, Mount, Surroundings
 from batchai.plan.static_volumes import VolumeOwner, belongs_to, static_volumes
 from batchai.reconcile.context import Context
+from batchai.reconcile.slim import claim_of
 from batchai.reconcile.writes import gone_is_fine, together
 
 
@@ -68,7 +69,7 @@ def volume_index(label: str) -> Callable[[Object], str | None]:
     """The owner of a static volume, if it is of the kind that the label stands for: `<namespace>/<name>`."""
 
     def owner(volume: Object) -> str | None:
-        name = volume["metadata"].get("labels", {}).get(label)
-        return f"{volume['spec']['claimRef']['namespace']}/{name}" if name else None
+        name, namespace = volume["metadata"].get("labels", {}).get(label), claim_of(volume).get("namespace")
+        return f"{namespace}/{name}" if name and namespace else None
 
     return owner

@@ -1,4 +1,4 @@
-"""What an informer makes of lists; the watch itself is exercised on the real cluster."""
+"""What an informer makes of lists and changes; the watch itself is exercised on the real cluster."""
 
 import asyncio
 import itertools
@@ -22,8 +22,10 @@ class Lists:
     def __init__(self, *answers: list[dict[str, Any]]) -> None:
         self._answers = list(answers)
 
-    async def list(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
-        return self._answers.pop(0), "100"
+    async def list(
+        self, *_: object, slim: Callable[[dict[str, Any]], dict[str, Any] | None], **__: object
+    ) -> tuple[list[dict[str, Any]], str]:
+        return [kept for kept in map(slim, self._answers.pop(0)) if kept is not None], "100"
 
 
 async def test_a_new_list_tells_of_deletions_that_nobody_saw() -> None:
@@ -75,3 +77,74 @@ async def test_what_a_worker_created_while_a_list_was_made_stays_known() -> None
     store.put(pod("old", "2", 99))
     await informer.sync()
     assert [item["metadata"]["name"] for item in store.items()] == ["new"]
+
+
+class Changes(Lists):
+    """A client whose only watch brings these, after a list."""
+
+    def __init__(self, listed: list[dict[str, Any]], *changes: tuple[str, dict[str, Any]]) -> None:
+        super().__init__(listed)
+        self._changes: list[tuple[str, dict[str, Any]]] | None = list(changes)
+
+    async def watch(self, *_: object, **__: object) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        if self._changes is None:
+            raise asyncio.CancelledError
+        changes, self._changes = self._changes, None
+        for change in changes:
+            yield change
+
+
+def odd(name: str, uid: str, version: int) -> dict[str, Any]:
+    return pod(name, uid, version) | {"odd": True}
+
+
+def strict(item: dict[str, Any]) -> dict[str, Any]:
+    if item.get("odd"):
+        raise KeyError("spec")
+    return item
+
+
+async def test_one_odd_object_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    def listen(before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        name = (after or before or {})["metadata"]["name"]
+        if name.startswith("unheard"):
+            raise KeyError("labels")
+        told.append(name)
+
+    client = Changes(
+        [odd("odd", "1", 1), pod("unheard", "2", 2), pod("a", "3", 3)],
+        ("ADDED", odd("odder", "4", 4)),
+        ("ADDED", pod("unheard-2", "5", 5)),
+        ("DELETED", pod("unheard", "2", 6)),
+        ("ADDED", pod("b", "6", 7)),
+    )
+    informer = Informer(client, Selection(PODS, slim=strict), Store(), listen)  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await informer.run(await informer.sync())
+    assert told == ["a", "b"]
+    assert "left out of pods: ns/odder" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+async def test_an_object_that_turns_odd_is_not_taken_for_gone() -> None:
+    store = Store()
+    informer = Informer(
+        Lists([pod("a", "1", 1)], [odd("a", "1", 2)], [odd("a", "2", 3)]),  # type: ignore[arg-type]
+        Selection(PODS, slim=strict),
+        store,
+        lambda *_: None,
+    )
+    await informer.sync()
+    await informer.sync()
+    assert [item["metadata"]["resourceVersion"] for item in store.items()] == ["1"]
+    await informer.sync()
+    assert store.items() == [], "another one has its name"
+
+
+async def test_an_object_that_cannot_be_indexed_is_not_kept() -> None:
+    store = Store({"job": lambda item: str(item["labels"])})
+    informer = Informer(Lists([pod("a", "1", 1)]), Selection(PODS), store, lambda *_: None)  # type: ignore[arg-type]
+    await informer.sync()
+    assert store.items() == []

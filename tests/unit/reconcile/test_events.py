@@ -115,7 +115,7 @@ async def test_of_too_many_the_oldest_are_dropped(
     with running(recorder):
         await asyncio.sleep(0.05)
     assert [event["regarding"]["name"] for event in sink.created] == ["j2", "j3", "j4"]
-    assert recorder.dropped == {"full": 2, "refused": 0}
+    assert recorder.dropped == {"full": 2, "refused": 0, "failed": 0}
 
 
 async def test_a_refusal_is_counted_and_the_next_one_is_written(sink: Sink, recorder: Recorder) -> None:
@@ -127,7 +127,18 @@ async def test_a_refusal_is_counted_and_the_next_one_is_written(sink: Sink, reco
         recorder.record(named("a"), LOST)
         await asyncio.sleep(0.05)
     assert len(sink.created) == 1
-    assert recorder.dropped == {"full": 0, "refused": 1}
+    assert recorder.dropped == {"full": 0, "refused": 1, "failed": 0}
+
+
+async def test_a_notice_that_nobody_can_write_holds_up_no_other(sink: Sink, recorder: Recorder) -> None:
+    nameless = named("a")
+    del nameless["metadata"]["name"]
+    with running(recorder):
+        recorder.record(nameless, LOST)
+        recorder.record(named("b"), LOST)
+        await asyncio.sleep(0.1)
+    assert [event["regarding"]["name"] for event in sink.created] == ["b"]
+    assert recorder.dropped["failed"] == 1
 
 
 async def test_no_more_than_so_many_a_second(sink: Sink, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

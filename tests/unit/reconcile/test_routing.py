@@ -4,6 +4,7 @@ from batchai.kube.client import KINDS
 from batchai.kube.store import ObjectStore
 from batchai.reconcile import routing
 from batchai.reconcile.context import Key
+from batchai.reconcile.slim import slim_volume
 
 
 def thing(kind: str, name: str, **spec: Any) -> dict[str, Any]:
@@ -67,6 +68,9 @@ def test_a_pod_that_ended_or_went_gives_its_cluster_a_node() -> None:
     assert list(routing.of_pod(pod("Running"), pod("Failed"))) == [job, cluster]
     assert list(routing.of_pod(pod("Failed"), pod("Failed"))) == [job]
     assert list(routing.of_pod(pod("Running"), None)) == [job, cluster]
+    foreign = pod("Failed")
+    del foreign["metadata"]["labels"]["batchai.dev/cluster"]
+    assert list(routing.of_pod(None, foreign)) == [job]
 
 
 def test_a_node_concerns_all_clusters_and_an_owner_that_is_gone() -> None:
@@ -92,6 +96,9 @@ def test_a_static_volume_wakes_whoever_it_was_made_for() -> None:
 
     assert list(routing.of_volume(None, volume("batchai.dev/job"))) == [Key("Job", "ns", "x")]
     assert list(routing.of_volume(volume("batchai.dev/setup"), None)) == [Key("Cluster", "ns", "x")]
+    unclaimed = volume("batchai.dev/job") | {"spec": {}}
+    assert list(routing.of_volume(None, unclaimed)) == []
+    assert list(routing.of_volume(slim_volume(unclaimed), volume("batchai.dev/job"))) == [Key("Job", "ns", "x")]
 
 
 def test_a_file_server_wakes_the_clusters_of_its_namespace() -> None:

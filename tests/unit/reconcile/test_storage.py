@@ -127,6 +127,13 @@ async def test_only_volumes_of_the_living_owner_are_kept() -> None:
     assert (VOLUMES.plural, "batchai-new-nfs-0") in api.deleted
 
 
+async def test_a_volume_without_a_claim_is_nobodys() -> None:
+    subject = context(Api())
+    subject.volumes.put(volume("old") | {"spec": {}})
+    await StaticVolumes(subject).sweep(JOB, "ns", "train", None)
+    assert subject.volumes.items()
+
+
 async def test_a_claim_is_asked_for_again_soon_if_it_was_missing_and_later_if_it_was_there() -> None:
     api, now = Api(), [datetime.now(UTC)]
     presence = Presence(api, lambda: now[0])  # type: ignore[arg-type]
