@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import kopf
 from prometheus_client import disable_created_metrics
@@ -62,8 +64,7 @@ async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Sett
 
     keeping.add_done_callback(lost)
     try:
-        await runtime.start(stop.set)
-        if not stop.is_set():
+        if await _finished(runtime.start(stop.set), stop):
             metrics.follow(runtime, _utc)
             await kopf.operator(
                 registry=registry(runtime),
@@ -77,6 +78,18 @@ async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Sett
         keeping.cancel()
     if keeping.done() and not keeping.cancelled():
         keeping.result()
+
+
+async def _finished(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether the work was finished before it was to stop; else it is cancelled. Raises what the work does."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, stopping):
+        task.cancel()
+    await asyncio.wait((working, stopping))
+    if not working.cancelled():
+        working.result()
+    return not stop.is_set()
 
 
 def _utc() -> datetime:

@@ -8,6 +8,7 @@ import kopf
 import pytest
 
 from batchai.__main__ import _work
+from batchai.errors import KubeApiError
 from batchai.kube.client import EVENTS, PODS, Resource
 from batchai.kube.lease import LeaseLost
 from batchai.metrics import Metrics
@@ -20,11 +21,15 @@ CLUSTER = Key("Cluster", "ns", "c")
 
 
 class Empty:
-    """A client of a cluster in which there is nothing; `lists` lets lists be answered, the watch of `broken` fails."""
+    """A client of a cluster in which there is nothing.
+
+    `lists` lets lists be answered, but for so many `refusals`; the watch of `broken` fails after a while.
+    """
 
     def __init__(self) -> None:
         self.lists = asyncio.Event()
         self.lists.set()
+        self.refusals = 0
         self.broken: Resource | None = None
 
     async def get(self, *_: object, **__: object) -> dict[str, Any]:
@@ -32,10 +37,14 @@ class Empty:
 
     async def list(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
         await self.lists.wait()
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise KubeApiError(503, "ServiceUnavailable", "the API server starts")
         return [], "1"
 
     async def watch(self, resource: Resource, *_: object, **__: object) -> AsyncIterator[tuple[str, Any]]:
         if resource == self.broken:
+            await asyncio.sleep(0.1)
             raise KeyError("type")
         await asyncio.Event().wait()
         yield "", None
@@ -127,6 +136,26 @@ async def test_a_lease_that_is_lost_during_the_start_starts_nothing(process: Pro
         await work
     assert not process.writing.writes
     assert not process.kopf.started.is_set()
+
+
+async def test_a_start_outlasts_refusals(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchai.kube.patience._PAUSE_SECONDS", 0.01)
+    process.client.refusals = 7
+    work = process.work()
+    await process.kopf.started.wait()
+    process.kopf.signal.set()
+    await work
+    assert process.writing.writes
+
+
+async def test_a_start_that_is_refused_ends_with_the_lease(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchai.kube.patience._PAUSE_SECONDS", 0.01)
+    process.client.refusals = 1_000_000
+    work = process.work()
+    await asyncio.sleep(0.1)
+    process.lease.lost.set()
+    with pytest.raises(LeaseLost):
+        await work
 
 
 @pytest.mark.parametrize("resource", [PODS, EVENTS])

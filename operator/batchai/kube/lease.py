@@ -8,6 +8,7 @@ from typing import Any
 
 from batchai.errors import KubeApiError
 from batchai.kube.client import LEASES, KubeApi
+from batchai.kube.patience import insist
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +35,9 @@ class Lease:
         """The other holder's last renewTime, and when it was new to us: clocks of two machines are not compared."""
 
     async def acquire(self) -> None:
-        """Waits until the Lease is ours."""
+        """Waits until the Lease is ours, and for the API server if need be."""
         said = False
-        while not await self._take():
+        while not await insist(self._take, "taking the Lease"):
             if not said:
                 _log.info("another replica is active: waiting for the Lease %s", self._name)
                 said = True

@@ -16,6 +16,7 @@ from batchai.api import names
 from batchai.errors import BatchAIError, KubeApiError
 from batchai.kube.client import EVENTS, KINDS, NAMESPACES, NODES, PODS, VOLUMES, KubeClient
 from batchai.kube.informer import Informer, Selection, left_out
+from batchai.kube.patience import insist
 from batchai.kube.store import Object, ObjectStore, Store, slim, unlisted
 from batchai.logs import about
 from batchai.reconcile import group, routing
@@ -63,12 +64,13 @@ class Runtime:
     async def start(self, fail: Callable[[], None]) -> None:
         """Lists everything, then follows it and works, unless it was halted meanwhile.
 
+        It waits for the API server if need be: another replica would have to wait, too.
         fail: called when a task has ended by itself; the others go on without it.
         """
         informers = self._informers
-        versions = [await informer.sync() for informer in informers.values()]
-        reconcilers = await self._reconcilers()
-        await self._relist()
+        versions = [await insist(informer.sync, f"listing {name}") for name, informer in informers.items()]
+        reconcilers = await insist(self._reconcilers, "reading the namespace kube-system")
+        await insist(self._relist, "listing our kinds")
         if self._halted:
             return
         self._tasks = [

@@ -15,13 +15,17 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Server:
-    """One Lease; `hangs` lets every request wait for ever."""
+    """One Lease; `hangs` lets every request wait for ever, `away` so many of them fail."""
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
         self.hangs = False
+        self.away = 0
 
     async def get(self, *_: object, **__: object) -> dict[str, Any]:
+        self.away -= 1
+        if self.away >= 0:
+            raise KubeApiError(0, "ConnectionLost", "connection refused")
         if self.hangs:
             await asyncio.sleep(60)
         if self.lease is None:
@@ -63,6 +67,15 @@ async def test_clocks_of_two_machines_are_not_compared() -> None:
     assert not await standby._take()
     there.now += timedelta(seconds=1)
     assert await standby._take()
+
+
+async def test_a_standby_outlasts_an_api_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchai.kube.patience._PAUSE_SECONDS", 0.01)
+    server = Server()
+    server.away = 3
+    await lease(server, "a", Clock(NOW)).acquire()
+    assert server.lease is not None
+    assert server.lease["spec"]["holderIdentity"] == "a"
 
 
 async def test_a_request_that_hangs_does_not_outlive_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
