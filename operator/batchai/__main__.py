@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -27,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 async def run(settings: Settings) -> int:
     """Runs until it is stopped (0), or loses the Lease or a part of it dies (1)."""
+    stop = asyncio.Event()
+    # A container's first process ignores signals without a handler. Kopf replaces these, and looks at `stop` first.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics()
     connection = await connect()
     client = KubeClient(connection.session, connection.server, observe=metrics.requested)
@@ -41,8 +46,8 @@ async def run(settings: Settings) -> int:
     runtime = Runtime(client, settings, metrics)
     try:
         async with served(metrics.registry, settings.metrics_port):
-            await lease.acquire()
-            await _work(lease, runtime, metrics, settings)
+            if await _finished(lease.acquire(), stop):
+                await _work(lease, runtime, metrics, settings, stop)
             await lease.release()
     except LeaseLost as error:
         _log.error("ending: %s", error)
@@ -52,9 +57,8 @@ async def run(settings: Settings) -> int:
     return 1 if runtime.failed else 0
 
 
-async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Settings) -> None:
-    """Works while the Lease is ours, until a signal or the death of a task. Raises LeaseLost."""
-    stop = asyncio.Event()
+async def _work(lease: Lease, runtime: Runtime, metrics: Metrics, settings: Settings, stop: asyncio.Event) -> None:
+    """Works while the Lease is ours, until a signal, `stop` or the death of a task. Raises LeaseLost."""
     keeping = asyncio.create_task(lease.keep())
 
     def lost(_: asyncio.Task[None]) -> None:

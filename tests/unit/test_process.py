@@ -1,11 +1,18 @@
 """How the operator's process ends; that replicas take turns is shown on the real cluster."""
 
 import asyncio
+import json
+import os
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import kopf
 import pytest
+from aiohttp import web
 
 from batchai.__main__ import _work
 from batchai.errors import KubeApiError
@@ -96,6 +103,7 @@ class Process:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.client, self.lease, self.kopf, self.writing = Empty(), Losable(), Kopf(), Writing()
+        self.stop = asyncio.Event()
         self.metrics = Metrics()
         self.runtime = Runtime(self.client, SETTINGS, self.metrics)  # type: ignore[arg-type]
         self.runtime.queue.add(CLUSTER)
@@ -103,7 +111,9 @@ class Process:
         monkeypatch.setattr("batchai.reconcile.runtime.ClusterReconciler", lambda _: self.writing)
 
     def work(self) -> asyncio.Task[None]:
-        return asyncio.create_task(_work(self.lease, self.runtime, self.metrics, SETTINGS))  # type: ignore[arg-type]
+        return asyncio.create_task(
+            _work(self.lease, self.runtime, self.metrics, SETTINGS, self.stop)  # type: ignore[arg-type]
+        )
 
 
 @pytest.fixture
@@ -183,3 +193,102 @@ async def test_the_orderly_end_is_no_failure(process: Process, caplog: pytest.Lo
 async def test_a_mount_event_without_a_pod_is_no_ones(process: Process) -> None:
     process.runtime._mount_failed(None, {"involvedObject": {"kind": "Pod"}, "message": "no such share"})
     assert len(process.runtime.queue) == 1
+
+
+class Leases:
+    """A server that knows a Lease, and nothing else yet."""
+
+    def __init__(self, lease: dict[str, Any] | None) -> None:
+        self.lease = lease
+        self.asked = asyncio.Event()
+        self.app = web.Application()
+        path = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
+        self.app.router.add_get(f"{path}/batchai-operator", self.get)
+        self.app.router.add_post(path, self.create)
+        self.app.router.add_patch(f"{path}/batchai-operator", self.patch)
+        self.app.router.add_get("/{rest:.*}", self.refuse)
+
+    @property
+    def holder(self) -> str:
+        return str((self.lease or {"spec": {}})["spec"].get("holderIdentity"))
+
+    async def get(self, _: web.Request) -> web.Response:
+        if self.holder == "other":
+            self.asked.set()
+        return web.json_response(self.lease or {"reason": "NotFound"}, status=200 if self.lease else 404)
+
+    async def create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.lease = body | {"metadata": {"resourceVersion": "1"}}
+        return web.json_response(self.lease)
+
+    async def patch(self, request: web.Request) -> web.Response:
+        assert self.lease is not None
+        self.lease["spec"] |= (await request.json())["spec"]
+        return web.json_response(self.lease)
+
+    async def refuse(self, _: web.Request) -> web.Response:
+        self.asked.set()
+        return web.json_response({"reason": "ServiceUnavailable"}, status=503)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def lease_of(holder: str) -> dict[str, Any]:
+    spec = {"holderIdentity": holder, "renewTime": "2026-05-04T03:02:01.000000Z"}
+    return {"metadata": {"resourceVersion": "1"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "number"),
+    [(lease_of("other"), "other", signal.SIGTERM), (None, "", signal.SIGTERM), (None, "", signal.SIGINT)],
+    ids=["standby", "start", "start-interrupted"],
+)
+async def test_a_replica_that_does_not_work_yet_obeys_signals(
+    before: dict[str, Any] | None, after: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    server = Leases(before)
+    runner = web.AppRunner(server.app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}}
+    users = [{"name": "u", "user": {}}]
+    config = {"current-context": "c", "contexts": [context], "clusters": [cluster], "users": users}
+    (tmp_path / "config").write_text(json.dumps(config))
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("KUBERNETES_")} | {
+        "KUBECONFIG": str(tmp_path / "config"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "BATCHAI_LAUNCHER_IMAGE": "launcher",
+        "BATCHAI_DEFAULT_IMAGE": "base",
+        "BATCHAI_DEFAULT_IMAGE_CNTK": "cntk",
+        "BATCHAI_METRICS_PORT": str(free_port()),
+        "POD_NAMESPACE": "ns",
+        "POD_NAME": "me",
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "batchai", env=environment)
+    try:
+        await server.asked.wait()
+        process.send_signal(number)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+        assert server.holder == after
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await runner.cleanup()
+
+
+async def test_a_process_that_is_to_stop_during_its_start_starts_nothing(process: Process) -> None:
+    process.client.lists.clear()
+    work = process.work()
+    await asyncio.sleep(0.05)
+    process.stop.set()
+    await work
+    assert not process.kopf.started.is_set()
+    assert not process.runtime.failed

@@ -16,6 +16,7 @@ DURATION = timedelta(seconds=10)
 _MARGIN = timedelta(seconds=2)
 """How long before another replica may take over the active one stops, if it could not renew."""
 _RENEW_SECONDS = 2.5
+_RELEASE_SECONDS = 5.0
 
 
 class LeaseLost(Exception):  # noqa: N818 - it is one, not an error of somebody
@@ -61,12 +62,16 @@ class Lease:
                     raise LeaseLost(f"the Lease could not be renewed: {error}") from error
 
     async def release(self) -> None:
-        """Gives the Lease back, so that the next replica need not wait for its end."""
+        """Gives the Lease back if it is ours, so that the next replica need not wait for its end.
+
+        Not for long: without an answer the Lease runs out, while the kubelet waits for the process to end.
+        """
         try:
-            lease = await self._api.get(LEASES, self._name, namespace=self._namespace)
-            if lease["spec"].get("holderIdentity") == self._holder:
-                await self._patch(lease, {"holderIdentity": ""})
-        except KubeApiError as error:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                lease = await self._api.get(LEASES, self._name, namespace=self._namespace)
+                if lease["spec"].get("holderIdentity") == self._holder:
+                    await self._patch(lease, {"holderIdentity": ""})
+        except (KubeApiError, TimeoutError) as error:
             _log.info("the Lease was not given back: %s", error)
 
     async def _take(self) -> bool:
