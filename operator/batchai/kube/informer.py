@@ -13,7 +13,8 @@ from batchai.kube.client import KubeClient, Resource
 from batchai.kube.store import Object, Store, identity, unlisted
 
 _log = logging.getLogger(__name__)
-_BACKOFF_SECONDS = (0.5, 30.0)
+_FIRST_RETRY_SECONDS = 0.5
+_LONGEST_RETRY_SECONDS = 30.0
 
 Listener = Callable[[Object | None, Object | None], None]
 """Called with (before, after); None for an object that was not there, or is not any more."""
@@ -37,6 +38,7 @@ class Informer:
         self._selection = selection
         self._listener = listener
         self._heard = time.monotonic()
+        self._retry = _FIRST_RETRY_SECONDS
         self.store = store
 
     @property
@@ -61,12 +63,13 @@ class Informer:
         return version
 
     def _hear(self) -> None:
+        """The server answers. Not only a change says so: some watches bring none for days."""
         self._heard = time.monotonic()
+        self._retry = _FIRST_RETRY_SECONDS
 
     async def run(self, version: str) -> None:
         """Follows from a version for ever; lists again when the server forgot it."""
         selection = self._selection
-        delay, longest = _BACKOFF_SECONDS
         while True:
             try:
                 if not version:
@@ -79,7 +82,6 @@ class Informer:
                     opened=self._hear,
                 ):
                     self._hear()
-                    delay = _BACKOFF_SECONDS[0]
                     version = item["metadata"]["resourceVersion"]
                     if kind == "DELETED":
                         self._removed(item)
@@ -88,8 +90,8 @@ class Informer:
             except KubeApiError as error:
                 _log.info("watch of %s ends: %s", selection.resource.plural, error)
                 version = "" if error.gone else version
-                await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-                delay = min(delay * 2, longest)
+                await asyncio.sleep(self._retry * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                self._retry = min(self._retry * 2, _LONGEST_RETRY_SECONDS)
 
     def _slim(self, item: Object) -> Object | None:
         """What is kept of an object; if that fails what is known of it, because it is not gone."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from batchai.errors import KubeApiError
 from batchai.kube.client import PODS
 from batchai.kube.informer import Informer, Selection
 from batchai.kube.store import Store
@@ -68,6 +69,36 @@ async def test_a_server_that_has_nothing_to_tell_is_not_silent(monkeypatch: pyte
     with pytest.raises(asyncio.CancelledError):
         await informer.run(await informer.sync())
     assert informer.silence == 200
+
+
+class Failing(Silence):
+    """A client whose watches fail: with 410 once they are open, but for those that the server does not answer."""
+
+    def __init__(self, *answered: bool) -> None:
+        super().__init__(len(answered))
+        self._answers = [[] for _ in range(10)]
+        self._answered = list(answered)
+
+    async def watch(self, *_: object, opened: Callable[[], None], **__: object) -> AsyncIterator[tuple[str, Any]]:
+        async for nothing in super().watch(opened=opened if self._answered and self._answered[0] else lambda: None):
+            yield nothing
+        raise KubeApiError(410, "Expired", "too old") if self._answered.pop(0) else KubeApiError(0, "Lost", "lost")
+
+
+async def test_a_server_that_answers_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a watch of Events may bring nothing between two times that its version is too old."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("batchai.kube.informer.asyncio.sleep", sleep)
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+    client = Failing(True, True, True, False, False, True, False)
+    informer = Informer(client, Selection(PODS), Store(), lambda *_: None)  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await informer.run(await informer.sync())
+    assert slept == [0.5, 0.5, 0.5, 0.5, 1.0, 0.5, 0.5]
 
 
 async def test_what_a_worker_created_while_a_list_was_made_stays_known() -> None:
