@@ -74,7 +74,8 @@ class Agent:
         self._streaks = streaks
 
     async def _in_use(self) -> bool:
-        pods, _ = await self._client.list(PODS, field_selector=f"spec.nodeName={self._node}")
+        # A list that is a little behind will do: leftovers must be found by several probes in a row.
+        pods, _ = await self._client.list(PODS, field_selector=f"spec.nodeName={self._node}", cached=True)
         return any(uses_gpus(pod) for pod in pods)
 
     async def _write(self, node: Object, verdict: Verdict) -> None:
