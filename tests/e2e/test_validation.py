@@ -161,8 +161,7 @@ def mounts(kind: str, path: str) -> Iterator[Case]:
 
 def cluster_cases() -> Iterator[Case]:
     for size in ("STANDARD_A0", "standard_gs5", "Standard_DS13_v2", "Standard_DS11-1_v2"):
-        for kind in ("Cluster", "FileServer"):
-            yield Case(kind, "spec.vmSize", VM_SIZE, nested("spec.vmSize", size))
+        yield Case("Cluster", "spec.vmSize", VM_SIZE, nested("spec.vmSize", size))
     account = {"adminUserName": "me", "adminUserPassword": "secret"}
     for kind, path in (
         ("Cluster", "spec.userAccountSettings"),
@@ -485,6 +484,7 @@ GOOD: list[tuple[str, Object]] = [
     ("Job", {"metadata": {"name": "x" * 50}}),
     ("Workspace", {"spec": {"location": "eastus", "tags": {"a": "b"}}}),
     ("FileServer", nested("spec.sshConfiguration.userAccountSettings", {"adminUserName": "me"})),
+    ("FileServer", nested("spec.vmSize", "Standard_DS14")),
     *(("Cluster", nested("spec.vmSize", size)) for size in ("Standard_A1", "STANDARD_D2s_v3", "standard_nc24rs_v3")),
     ("Cluster", nested("spec.scaleSettings.manual", {"targetNodeCount": 2, "nodeDeallocationOption": "terminate"})),
     (

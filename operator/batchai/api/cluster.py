@@ -14,16 +14,6 @@ from batchai.api.workspace import ProvisioningStatus
 NodeCount = Annotated[int, Field(ge=0, le=10000)]
 
 
-VmSizeName = Annotated[
-    str,
-    text(maximum=63, minimum=1),
-    Rule(
-        "!self.matches('(?i)^standard_(a0|[dg]s[0-9].*)$')",
-        "vmSize may not be STANDARD_A0 or of the families GS, DS and DSv2: choose another, such as Standard_NC6",
-    ),
-]
-
-
 class ManualScaleSettings(Model):
     """A fixed number of nodes."""
 
@@ -171,9 +161,14 @@ class ClusterSpec(Model):
     workspace: Annotated[str, text(maximum=63, minimum=1)] = Field(
         description="The Workspace in the same namespace that the cluster belongs to."
     )
-    vm_size: VmSizeName = Field(
-        description="Nodes whose label node.kubernetes.io/instance-type is this, in any case, belong to it."
-    )
+    vm_size: Annotated[
+        str,
+        text(maximum=63, minimum=1),
+        Rule(
+            "!self.matches('(?i)^standard_(a0|[dg]s[0-9].*)$')",
+            "vmSize may not be STANDARD_A0 or of the families GS, DS and DSv2: choose another, such as Standard_NC6",
+        ),
+    ] = Field(description="Nodes whose label node.kubernetes.io/instance-type is this, in any case, belong to it.")
     vm_priority: Literal["dedicated", "lowpriority"] = Field(
         default="dedicated", description="lowpriority means spot nodes. Default dedicated."
     )

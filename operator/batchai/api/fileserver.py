@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from batchai.api.base import Model, ObjectMeta
-from batchai.api.cluster import UserAccountSettings, VmSizeName
+from batchai.api.cluster import UserAccountSettings
 from batchai.api.mounts import ResourceId
 from batchai.api.schema import text
 from batchai.api.workspace import ProvisioningStatus
@@ -54,7 +54,9 @@ class FileServerSpec(Model):
     workspace: Annotated[str, text(maximum=63, minimum=1)] = Field(
         description="The Workspace in the same namespace that the server belongs to."
     )
-    vm_size: VmSizeName = Field(description="VM size of the server; kept, it runs on any node with room.")
+    vm_size: Annotated[str, text(maximum=63, minimum=1)] = Field(
+        description="VM size of the server, any; kept, it runs on any node with room."
+    )
     ssh_configuration: SshConfiguration | None = Field(default=None, description="Who may log in.")
     data_disks: DataDisks = Field(description="The server's storage.")
     reclaim_policy: Literal["Retain", "Delete"] = Field(

@@ -65,6 +65,20 @@ def test_users_texts_and_lists_are_bounded() -> None:
                 assert schema["type"] == "object" or schema.keys() & {"maxLength", "maxItems"}
 
 
+def field_of(kind: str, path: str) -> Schema:
+    """The schema of a field of a kind's spec."""
+    schema = root_of(next(found for found in KINDS if found.name == kind))["properties"]["spec"]
+    for name in path.split("."):
+        schema = schema["properties"][name]
+    return schema
+
+
+def test_a_file_server_may_have_any_size() -> None:
+    """The service kept some from clusters alone; Premium_LRS needs one of these."""
+    assert "x-kubernetes-validations" in field_of("Cluster", "vmSize")
+    assert "x-kubernetes-validations" not in field_of("FileServer", "vmSize")
+
+
 def test_the_files_are_what_the_models_say() -> None:
     for path, text in generate.artefacts().items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run 'make generate'"
