@@ -182,7 +182,7 @@ def cluster_cases() -> Iterator[Case]:
     yield Case(
         "Cluster",
         f"{insights}.instrumentationKey",
-        "instrumentationKey may not stand in a resource: use instrumentationKeySecretReference",
+        "instrumentationKey may not stand in a resource: leave it out, no counters are sent",
         nested(insights, {"component": {"id": "/c"}, "instrumentationKey": "secret"}),
     )
 

@@ -95,7 +95,7 @@ class AppInsightsReference(Model):
             text(maximum=256),
             Rule(
                 "false",
-                "instrumentationKey may not stand in a resource: use instrumentationKeySecretReference",
+                "instrumentationKey may not stand in a resource: leave it out, no counters are sent",
             ),
         ]
         | None

@@ -67,6 +67,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
     unknown = list(configfile.unknown_fields(ClusterSpec, properties, "properties"))
     warnings = [f"{source}: ignored, as unknown: {', '.join(unknown)}."] if unknown else []
     configfile.check_shape(ClusterSpec, properties, f"{source}: properties")
+    setup, left_out = _without_instrumentation_key(properties.get("nodeSetup", {}))
     administrator, said = ssh.administrator(properties.get("userAccountSettings", {}), options, current_user)
     settings = {
         "vmSize": options["vm_size"],
@@ -74,7 +75,7 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
         "scaleSettings": scale_settings(options["target"], options["min"], options["max"]),
         "subnet": {"id": options["subnet"]} if options["subnet"] else None,
         "userAccountSettings": administrator,
-        "nodeSetup": _node_setup(properties.get("nodeSetup", {}), options, given, source or "options"),
+        "nodeSetup": _node_setup(setup, options, given, source or "options"),
     }
     properties = {**properties, **{name: value for name, value in settings.items() if value}}
     image = image_reference(options["image"], options["custom_image"])
@@ -87,7 +88,18 @@ def read(options: Mapping[str, Any], given: Given, current_user: Callable[[], st
         if name not in properties:
             raise UsageProblem(f"the cluster has no {name}.", remedy)
     configfile.check(ClusterSpec, {**properties, "workspace": "w"}, source or "options")
-    return ClusterFile(source or "options", properties, [*warnings, *said])
+    return ClusterFile(source or "options", properties, [*warnings, *left_out, *said])
+
+
+def _without_instrumentation_key(setup: Properties) -> tuple[Properties, list[str]]:
+    """nodeSetup without the key of Application Insights, which no resource may hold, and what to tell of it."""
+    counters = setup.get("performanceCountersSettings", {})
+    receiver = counters.get("appInsightsReference", {})
+    if "instrumentationKey" not in receiver:
+        return setup, []
+    receiver = secrets.without_key(receiver, "instrumentationKey")
+    told = "the instrumentationKey of Application Insights is not kept: no counters are sent there."
+    return {**setup, "performanceCountersSettings": {**counters, "appInsightsReference": receiver}}, [told]
 
 
 def _node_setup(setup: Properties, options: Mapping[str, Any], given: Given, source: str) -> Properties:

@@ -506,7 +506,10 @@ def test_cluster_of_a_file_under_options(terminal: Terminal, tmp_path: Path) -> 
                             "commandLine": "true",
                             "stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/afs",
                             "secrets": [{"name": "TOKEN", "value": "hush"}],
-                        }
+                        },
+                        "performanceCountersSettings": {
+                            "appInsightsReference": {"component": {"id": "/c"}, "instrumentationKey": "hush"}
+                        },
                     },
                     "priority": "none",
                 }
@@ -521,12 +524,14 @@ def test_cluster_of_a_file_under_options(terminal: Terminal, tmp_path: Path) -> 
     assert made["nodeSetup"]["mountVolumes"]["azureFileShares"][0]["accountName"] == "acc"
     assert terminal.said == [
         f"WARNING: {path}: ignored, as unknown: properties.priority.",
+        "WARNING: the instrumentationKey of Application Insights is not kept: no counters are sent there.",
         "WARNING: the administrator's password is not kept: nodes of Kubernetes get no accounts.",
     ]
     spec = terminal.kube.one(CLUSTERS, "c-2")["spec"]
     assert "hush" not in json.dumps(spec)
     assert terminal.kube.one(SECRETS, "c-2-secrets")["stringData"] == {"TOKEN": "hush"}
     assert spec["workspace"] == "quickstart"
+    assert spec["nodeSetup"]["performanceCountersSettings"] == {"appInsightsReference": {"component": {"id": "/c"}}}
     [share] = spec["nodeSetup"]["mountVolumes"]["azureFileShares"]
     assert share["credentials"] == {"secretRef": {"name": "batchai-storage-acc"}}
 
