@@ -38,7 +38,7 @@ def launch(job: JobSpec, nodes: Allocation) -> Launch:
     hosts = nodes.hosts
     if len(hosts) == 1 and settings.worker_count is None and settings.parameter_server_count is None:
         command = _command(settings, settings.master_command_line_args)
-        master = Process(command, "worker 0", "stdout-wk-0.txt", "stderr-wk-0.txt")
+        master = Process(command, "worker 0", "stdout-wk-0.txt", "stderr-wk-0.txt", {"AZ_BATCHAI_TASK_INDEX": "0"})
         return Launch(nodes=((master,),), slots=(1,), environment=environment)
     tasks = list(_tasks(settings, nodes))
     environment["AZ_BATCHAI_PS_HOSTS"] = ",".join(task.address for task in tasks if task.kind == "ps")

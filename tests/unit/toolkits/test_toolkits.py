@@ -85,7 +85,7 @@ def test_tensorflow_alone() -> None:
     ((process,),) = found.nodes
     assert (process.command, process.stdout) == ('python "x.py" --m', "stdout-wk-0.txt")
     assert found.environment == {"KERAS_BACKEND": "tensorflow"}
-    assert process.environment == {}
+    assert process.environment == {"AZ_BATCHAI_TASK_INDEX": "0"}
 
 
 def test_tensorflow_with_parameter_server() -> None:
