@@ -187,7 +187,10 @@ def failures(item: Object) -> Iterator[str]:
 
 
 def find_cluster(session: Session, path: Path, reference: str | None) -> Object:
-    """The cluster of a job at `path`: by name in its workspace, or by id, in its resource group."""
+    """The cluster of a job at `path`: by name in its workspace, or by id, in its resource group.
+
+    An id may have the group's name of before, which no namespace could have.
+    """
     if not reference:
         raise UsageProblem("the job names no cluster.", "Give -c, or cluster.id in the config file.")
     workspace, name = path.workspace, reference
@@ -197,10 +200,10 @@ def find_cluster(session: Session, path: Path, reference: str | None) -> Object:
         )
         if not (workspace and name):
             raise UsageProblem(f"'{reference}' is no cluster's id.", "Give the cluster's name with -c.")
-        if group.lower() != path.namespace.lower():
+        if path.namespace not in (group.lower(), lookup.namespace_name(group)):
             raise UsageProblem(
                 f"cluster '{name}' is in resource group '{group}', the job in '{path.namespace}'.",
-                "A job and its cluster share a namespace.",
+                "A job and its cluster share a namespace: give the name of a cluster of the job's with -c.",
             )
     return lookup.find(session, CLUSTER, Path(path.namespace, workspace, name=name))
 

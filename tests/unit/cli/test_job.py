@@ -369,12 +369,27 @@ def test_cluster_by_id(terminal: Terminal) -> None:
         (cluster.replace("/ns/", "/other/"), "is in resource group 'other', the job in 'ns'"),
         ("/subscriptions/x", "is no cluster's id"),
     ):
-        with pytest.raises(UsageProblem, match=sentence):
+        with pytest.raises(UsageProblem, match=sentence) as caught:
             terminal.run(CREATE.replace("-c nc6", f"-c {reference}").replace("cntk_python_1", "j"))
+        assert "-c" in caught.value.hint
     with pytest.raises(UsageProblem, match="names no cluster"):
         terminal.run(CREATE.replace("-c nc6", ""))
     with pytest.raises(NotFound, match="cluster 'none' does not exist in workspace 'quickstart'"):
         terminal.run(CREATE.replace("-c nc6", "-c none"))
+
+
+def test_cluster_by_its_id_of_before(terminal: Terminal) -> None:
+    """docs/migrating.md: the group `batchai.quickstart` became the namespace `batchai-quickstart`."""
+    place = PLACE.replace("-g ns", "-g batchai-quickstart")
+    terminal.run("group create -n batchai-quickstart")
+    terminal.run("workspace create -g batchai-quickstart -n quickstart")
+    terminal.run("cluster create -g batchai-quickstart -w quickstart -n nc6 -s Standard_NC6 -t 1")
+    terminal.run("experiment create -g batchai-quickstart -w quickstart -n quickstart")
+    for group in ("batchai.quickstart", "Batchai-Quickstart"):
+        cluster = f"{ID}/clusters/nc6".replace("/ns/", f"/{group}/")
+        command = CREATE.replace(PLACE, place).replace("-c nc6", f"-c {cluster}")
+        made = terminal.run(command.replace("cntk_python_1", group.replace(".", "-")))
+        assert made["cluster"]["resourceGroup"] == "batchai-quickstart"
 
 
 def test_a_job_outlives_its_cluster(terminal: Terminal) -> None:
