@@ -204,7 +204,7 @@ def job_cases() -> Iterator[Case]:
         ):
             yield case(name, message, {name: settings, "customToolkitSettings": None})
     language = "cntkSettings.languageType Python needs pythonScriptFilePath, BrainScript needs configFilePath"
-    for settings in ({"languageType": "BrainScript", **script}, {"languageType": "Python", **configuration}):
+    for settings in ({"languageType": "BrainScript", **script}, {"languageType": "python", **configuration}):
         yield case("cntkSettings", language, {"cntkSettings": settings, "customToolkitSettings": None})
 
     for field, entry in (("inputDirectories", {"id": "A", "path": "/a"}), ("outputDirectories", {"id": "A", **OUT})):
@@ -437,6 +437,7 @@ LIMITS = [
     ("Job", "spec.containerSettings", {"imageSourceRegistry": {"image": "busybox"}, "shmSize": "16 gigabytes"}),
     ("Job", "spec.pyTorchSettings", {"pythonScriptFilePath": "a.py", "communicationBackend": "nccl"}),
     ("Job", "spec.cntkSettings", {"pythonScriptFilePath": "a.py", "processCount": 0}),
+    ("Job", "spec.cntkSettings", {"pythonScriptFilePath": "a.py", "languageType": "R"}),
     ("Job", "spec.mountVolumes.azureFileShares", [{**SHARE, "fileMode": "0888"}]),
     ("Job", "spec.mountVolumes.persistentVolumeClaims", [{**CLAIM, "claimName": ""}]),
     ("Job", "spec.stdOutErrPathPrefix", None),
@@ -528,7 +529,7 @@ GOOD: list[tuple[str, Object]] = [
     *(
         ("Job", {"spec": {"customToolkitSettings": None, name: {**settings, "pythonInterpreterPath": "python3"}}})
         for name, settings in {
-            "cntkSettings": {"pythonScriptFilePath": "a.py", "languageType": "Python"},
+            "cntkSettings": {"pythonScriptFilePath": "a.py", "languageType": "python"},
             "caffeSettings": {"pythonScriptFilePath": "a.py"},
         }.items()
     ),

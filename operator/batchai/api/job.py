@@ -40,9 +40,10 @@ VariableName = Annotated[
 class CntkSettings(Model):
     """Microsoft Cognitive Toolkit."""
 
-    language_type: Literal["BrainScript", "Python"] | None = Field(
+    language_type: Annotated[str, text(maximum=11, pattern="(?i)^(brainscript|python)$")] | None = Field(
         default=None,
-        description="Default: Python with pythonScriptFilePath, BrainScript with configFilePath.",
+        description="BrainScript or Python in any case. Default: Python with pythonScriptFilePath, BrainScript with "
+        "configFilePath.",
     )
     config_file_path: Path | None = Field(default=None, description="BrainScript configuration file.")
     python_script_file_path: Path | None = Field(default=None, description="Python script.")
@@ -351,7 +352,8 @@ class JobSpec(Model):
             CntkSettings,
             Rule(_SCRIPT_OR_CONFIG, "cntkSettings must have either pythonScriptFilePath or configFilePath"),
             Rule(
-                "!has(self.languageType) || (self.languageType == 'Python') == has(self.pythonScriptFilePath)",
+                "!has(self.languageType) || (self.languageType.lowerAscii() == 'python') == "
+                "has(self.pythonScriptFilePath)",
                 "cntkSettings.languageType Python needs pythonScriptFilePath, BrainScript needs configFilePath",
             ),
             Rule(

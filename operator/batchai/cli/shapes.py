@@ -111,7 +111,8 @@ def job(item: Object, subscription: str, its_cluster: Object | None) -> Object:
     for toolkit in _TOOLKITS_WITH_PROCESSES:
         if fields[toolkit] is not None:
             fields[toolkit]["processCount"] = fields[toolkit]["processCount"] or spec["nodeCount"]
-    if fields["cntkSettings"] is not None and fields["cntkSettings"]["languageType"] is None:
+    if fields["cntkSettings"] is not None:
+        # Given or not, in whatever case: the rules of the CRD have it follow from the script.
         python = fields["cntkSettings"]["pythonScriptFilePath"] is not None
         fields["cntkSettings"]["languageType"] = "Python" if python else "BrainScript"
     limit = model.spec.constraints.max_wall_clock_time

@@ -19,6 +19,7 @@ TEXTS = {
     "fileMode": "0755",
     "directoryMode": "0700",
     "communicationBackend": "Gloo",
+    "languageType": "python",
     "shmSize": "16gb",
 }
 

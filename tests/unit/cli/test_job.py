@@ -229,6 +229,13 @@ def test_the_job_that_is_made(terminal: Terminal) -> None:
         terminal.run(CREATE)
 
 
+def test_a_language_is_shown_as_the_service_wrote_it(terminal: Terminal, tmp_path: Path) -> None:
+    """Its notebooks wrote `python`."""
+    settings = {"languageType": "python", "pythonScriptFilePath": "a.py"}
+    made = terminal.run(command_of(tmp_path / "job.json", cntkSettings=settings))
+    assert made["cntkSettings"]["languageType"] == "Python"
+
+
 def test_one_job_name_in_two_experiments(terminal: Terminal) -> None:
     terminal.run("experiment create -g ns -w quickstart -n second")
     terminal.run(CREATE)
