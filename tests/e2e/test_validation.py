@@ -223,6 +223,11 @@ def job_cases() -> Iterator[Case]:
         "secretRef",
         nested(registry, with_password),
     )
+    yield case(
+        f"{registry}.credentials",
+        "credentials must have secretRef, or username beside the password",
+        nested(registry, {"image": "busybox", "credentials": {}}),
+    )
     limit = "constraints.maxWallClockTime"
     for duration in ("PT", "P7DT", "7d", "7.00:00", "P1W", "1:5:00"):
         yield case(limit, DURATION, nested(limit, duration))
@@ -512,6 +517,13 @@ GOOD: list[tuple[str, Object]] = [
                 "secrets": TASK["secrets"],
             }
         },
+    ),
+    (
+        "Job",
+        nested(
+            "spec.containerSettings.imageSourceRegistry",
+            {"image": "a/b:c", "credentials": {"secretRef": {"name": "key"}}},
+        ),
     ),
     *(
         ("Job", {"spec": {"customToolkitSettings": None, name: settings}})

@@ -153,7 +153,9 @@ class CustomToolkitSettings(Model):
 class RegistryCredentials(Model):
     """Who may pull the image."""
 
-    username: Annotated[str, text(maximum=256)] = Field(description="User of the registry.")
+    username: Annotated[str, text(maximum=256)] | None = Field(
+        default=None, description="User of the registry; the Secret of secretRef names its own."
+    )
     secret_ref: SecretReference | None = Field(
         default=None, description="Secret of type kubernetes.io/dockerconfigjson in the namespace."
     )
@@ -181,7 +183,16 @@ class ImageSourceRegistry(Model):
         default=None, description="Registry. Default: what the image's name says."
     )
     image: Annotated[str, text(maximum=1024, minimum=1)] = Field(description="Name of the image.")
-    credentials: RegistryCredentials | None = Field(default=None, description="For private registries.")
+    credentials: (
+        Annotated[
+            RegistryCredentials,
+            Rule(
+                "has(self.secretRef) || has(self.username)",
+                "credentials must have secretRef, or username beside the password",
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="For private registries.")
 
 
 class ContainerSettings(Model):

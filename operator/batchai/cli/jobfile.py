@@ -38,7 +38,7 @@ class JobFile:
         source = self._registry()
         credentials = source.get("credentials", {})
         if "password" in credentials:
-            login = (source.get("serverUrl"), credentials.get("username", ""), credentials["password"])
+            login = (source.get("serverUrl"), credentials["username"], credentials["password"])
             made.append(secrets.registry(_registry_name(job), namespace, *login))
         return made
 
@@ -99,7 +99,17 @@ def complete(properties: Properties, path: str, options: Mapping[str, Any], give
         kept = [item for item in properties.get("environmentVariables", []) if item.get("name") not in named]
         properties["environmentVariables"] = [*kept, *variables]
     configfile.check(JobSpec, {**properties, "experiment": "e", "cluster": "c"}, path)
+    _check_registry(properties, path)
     return JobFile(path, properties, warnings, cluster.get("id") if isinstance(cluster, dict) else cluster)
+
+
+def _check_registry(properties: Properties, path: str) -> None:
+    """Raises UsageProblem for a password without its user: no Secret could be made of it."""
+    source = properties.get("containerSettings", {}).get("imageSourceRegistry", {})
+    credentials = source.get("credentials", {})
+    if "password" in credentials and "username" not in credentials:
+        field = "properties.containerSettings.imageSourceRegistry.credentials.username"
+        raise UsageProblem(f"{path}: {field}: is missing.", "Name the user whose password stands there.")
 
 
 def _variable(text: str) -> Properties:

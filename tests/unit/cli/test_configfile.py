@@ -183,6 +183,16 @@ def test_a_registrys_password_becomes_a_pull_secret(job_json: Any) -> None:
     }
 
 
+def test_a_registrys_secret_needs_no_user_but_a_password_does(job_json: Any) -> None:
+    def settings(credentials: Any) -> Any:
+        return {"imageSourceRegistry": {"image": "acr.example/x", "credentials": credentials}}
+
+    given = settings({"secretRef": {"name": "pull"}})
+    assert spec(read(job_json(containerSettings=given)))["containerSettings"] == given
+    with pytest.raises(UsageProblem, match=r"imageSourceRegistry\.credentials\.username: is missing"):
+        read(job_json(containerSettings=settings({"password": "hush"})))
+
+
 def test_options_add_mounts_and_variables(job_json: Any) -> None:
     file = read(
         job_json(environmentVariables=[{"name": "A", "value": "1"}]),
