@@ -41,6 +41,7 @@ SERVER = {"fileServer": {"id": "nfs"}, "relativeMountPath": "nfs"}
 UNMANAGED = {"mountCommand": "mount -t nfs host:/x", "relativeMountPath": "own"}
 CLAIM = {"claimName": "training", "relativeMountPath": "claim"}
 SECRET = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "value"}}}
+IN_VAULT = {"sourceVault": {"id": "/v"}, "secretUrl": "https://v.vault.azure.net/secrets/s"}
 SETUP = {"commandLine": "true", "stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/logs"}
 
 SMALLEST: Mapping[str, Object] = {
@@ -87,6 +88,12 @@ NO_KEY = (
     "'kubectl batchai' do that"
 )
 CREDENTIALS = "credentials must have either secretRef or workloadIdentity"
+VAULT_KEY = (
+    "accountKeySecretReference is not enough: a mount's Secret has the account's name beside the key, and a Key Vault "
+    "has the key alone: put both into a Secret and name it in secretRef"
+)
+NO_SOURCE = "names no Secret: setup tasks read Secrets of Kubernetes only, in valueFrom"
+PREFIX = "stdOutErrPathPrefix must be an absolute path: begin it with '/' or, for a mount, with $AZ_BATCHAI_MOUNT_ROOT/"
 SUB_PATH = "subPath must be a relative path without '..' parts, such as 'mnist/train'"
 CONTAINER_NAME = "containerName must have 3 to 63 lower-case letters, digits and '-', and begin and end with no '-'"
 IDENTIFIER = "id becomes the end of an environment variable's name: use letters, digits and '_' only"
@@ -149,6 +156,8 @@ def mounts(kind: str, path: str) -> Iterator[Case]:
         yield case(f"{field}[].credentials.accountKey", NO_KEY, {field: [with_key]})
         both = {"secretRef": {"name": "key"}, "workloadIdentity": {"clientId": "c"}}
         yield case(f"{field}[].credentials", CREDENTIALS, {field: [{**entry, "credentials": both}]})
+        of_vault = {**entry, "credentials": {"accountKeySecretReference": IN_VAULT}}
+        yield case(f"{field}[].credentials", VAULT_KEY, {field: [of_vault]})
     for sub_path in ("/a", "../a", "a/..", "a/../b"):
         change = {"persistentVolumeClaims": [{**CLAIM, "subPath": sub_path}]}
         yield case("persistentVolumeClaims[].subPath", SUB_PATH, change)
@@ -178,6 +187,13 @@ def cluster_cases() -> Iterator[Case]:
     yield Case(
         "Cluster", f"{scale}.autoScale", INITIAL, nested(scale, {"autoScale": {**automatic, "initialNodeCount": 3}})
     )
+    setup = "spec.nodeSetup.setupTask"
+    for source in ({}, {"valueSecretReference": IN_VAULT}):
+        task = {**SETUP, "secrets": [{"name": "TOKEN", **source}]}
+        yield Case("Cluster", f"{setup}.secrets[]", NO_SOURCE, nested(setup, task))
+    for prefix in ("logs", "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs", "$AZ_BATCHAI_MOUNT_ROOTS/logs"):
+        task = {**SETUP, "stdOutErrPathPrefix": prefix}
+        yield Case("Cluster", f"{setup}.stdOutErrPathPrefix", PREFIX, nested(setup, task))
     insights = "spec.nodeSetup.performanceCountersSettings.appInsightsReference"
     yield Case(
         "Cluster",
@@ -467,7 +483,13 @@ def test_a_value_out_of_its_limits_is_refused(server: Server, kind: str, path: s
 
 
 MOUNTS = {
-    "azureFileShares": [{**SHARE, "fileMode": "755", "credentials": {"secretRef": {"name": "key"}}}],
+    "azureFileShares": [
+        {
+            **SHARE,
+            "fileMode": "755",
+            "credentials": {"secretRef": {"name": "key"}, "accountKeySecretReference": IN_VAULT},
+        }
+    ],
     "azureBlobFileSystems": [
         {
             **CONTAINER,
@@ -498,6 +520,10 @@ GOOD: list[tuple[str, Object]] = [
         nested("spec.scaleSettings.autoScale", {"minimumNodeCount": 2, "maximumNodeCount": 2, "initialNodeCount": 2}),
     ),
     ("Cluster", nested("spec.nodeSetup", {"setupTask": TASK, "mountVolumes": MOUNTS})),
+    *(
+        ("Cluster", nested("spec.nodeSetup.setupTask", {**SETUP, "stdOutErrPathPrefix": prefix}))
+        for prefix in ("/var/log", "$AZ_BATCHAI_MOUNT_ROOT", "${AZ_BATCHAI_MOUNT_ROOT}/logs")
+    ),
     (
         "Job",
         {

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from batchai.api.base import Model, ObjectMeta
-from batchai.api.job import VARIABLES_RULE, CommandLine, EnvironmentSecrets, EnvironmentVariables, JobError, Path
+from batchai.api.job import VARIABLES_RULE, CommandLine, EnvironmentSecret, EnvironmentVariables, JobError, Path
 from batchai.api.mounts import MOUNT_VOLUMES_RULE, KeyVaultSecretReference, MountVolumes, ResourceId
-from batchai.api.schema import Rule, text
+from batchai.api.schema import Rule, keyed, text
 from batchai.api.workspace import ProvisioningStatus
 
 NodeCount = Annotated[int, Field(ge=0, le=10000)]
@@ -80,9 +80,32 @@ class SetupTask(Model):
     """What runs once on each node before it takes jobs."""
 
     command_line: CommandLine = Field(description="Command line, as shell text; runs again after a reboot.")
-    std_out_err_path_prefix: Path = Field(description="Where its logs go, on a mount.")
+    std_out_err_path_prefix: Annotated[
+        Path,
+        Rule(
+            r"self.matches(r'^(/|[$]([{]AZ_BATCHAI_MOUNT_ROOT[}]|AZ_BATCHAI_MOUNT_ROOT\b))')",
+            "stdOutErrPathPrefix must be an absolute path: begin it with '/' or, for a mount, with "
+            "$AZ_BATCHAI_MOUNT_ROOT/",
+        ),
+    ] = Field(description="Where its logs go, on a mount.")
     environment_variables: EnvironmentVariables | None = Field(default=None, description="Variables of the task.")
-    secrets: EnvironmentSecrets | None = Field(default=None, description="Variables of the task with secret values.")
+    secrets: (
+        Annotated[
+            list[
+                Annotated[
+                    EnvironmentSecret,
+                    # A value that stands in the resource has a sentence of its own.
+                    Rule(
+                        "has(self.valueFrom) || has(self.value)",
+                        "names no Secret: setup tasks read Secrets of Kubernetes only, in valueFrom",
+                    ),
+                ]
+            ],
+            Field(max_length=128),
+            keyed("name"),
+        ]
+        | None
+    ) = Field(default=None, description="Variables of the task with secret values.")
 
 
 class AppInsightsReference(Model):

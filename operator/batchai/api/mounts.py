@@ -81,6 +81,11 @@ Credentials = Annotated[
         "!(has(self.secretRef) && has(self.workloadIdentity))",
         "credentials must have either secretRef or workloadIdentity",
     ),
+    Rule(
+        "!has(self.accountKeySecretReference) || has(self.secretRef) || has(self.workloadIdentity)",
+        "accountKeySecretReference is not enough: a mount's Secret has the account's name beside the key, and a Key "
+        "Vault has the key alone: put both into a Secret and name it in secretRef",
+    ),
 ]
 ReadOnly = Annotated[bool, Field(description="Mounts it read-only. Default false.")]
 

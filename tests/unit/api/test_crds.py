@@ -79,6 +79,22 @@ def test_a_file_server_may_have_any_size() -> None:
     assert "x-kubernetes-validations" not in field_of("FileServer", "vmSize")
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "message"),
+    [
+        ("Cluster", "nodeSetup.setupTask.secrets", "names no Secret"),
+        ("Cluster", "nodeSetup.setupTask.stdOutErrPathPrefix", "stdOutErrPathPrefix must be an absolute path"),
+        ("Cluster", "nodeSetup.mountVolumes.azureFileShares", "accountKeySecretReference is not enough"),
+        ("Job", "mountVolumes.azureBlobFileSystems", "accountKeySecretReference is not enough"),
+    ],
+)
+def test_what_could_never_work_is_refused_at_once(kind: str, path: str, message: str) -> None:
+    """nodeSetup cannot be changed: later it would make every node unusable. The API server tries the rules."""
+    found = schemas(field_of(kind, path))
+    rules = [rule for schema in found for rule in schema.get("x-kubernetes-validations", ())]
+    assert any(rule["message"].startswith(message) for rule in rules)
+
+
 def test_the_files_are_what_the_models_say() -> None:
     for path, text in generate.artefacts().items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run 'make generate'"
