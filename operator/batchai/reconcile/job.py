@@ -62,7 +62,7 @@ class JobReconciler:
             return None
         job = context.models.of(raw)
         if state in {"running", "terminating"}:
-            if not owned(raw) and experiment_of(raw, self._context.objects) is None:
+            if not owned(raw, "Experiment") and experiment_of(raw, self._context.objects) is None:
                 lost = Problem("ExperimentNotFound", f"Experiment '{job.spec.experiment}' was deleted", {})
                 step = life.Step(life.failed(job, lost, context.clock()), stop_pods=True)
                 return await self._apply(raw, step, dict(enumerate(own)))

@@ -49,19 +49,14 @@ async def _patch(
 
 
 async def adopted(context: Context, resource: Resource, raw: Object, parent: Object) -> Object:
-    """Makes `parent` the owner of an object, so that deleting it deletes the object too; the object then."""
-    present = raw["metadata"].get("labels", {})
-    reference = {
-        "apiVersion": names.API_VERSION,
-        "kind": parent["kind"],
-        "name": parent["metadata"]["name"],
-        "uid": parent["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    before = {"labels": present, "ownerReferences": raw["metadata"].get("ownerReferences", [])}
+    """Makes `parent` an owner of an object, so that deleting it deletes the object too; the object then.
+
+    What somebody else made, such as a workflow, keeps that owner, and goes when both are gone.
+    """
+    present, owners = raw["metadata"].get("labels", {}), raw["metadata"].get("ownerReferences", [])
     labels = labels_below(parent, raw["metadata"]["name"], present)
-    patch = merge_patch(before, {"labels": labels, "ownerReferences": [reference]})
+    before = {"labels": present, "ownerReferences": owners}
+    patch = merge_patch(before, {"labels": labels, "ownerReferences": _owners(owners, parent)})
     if not patch:
         return raw
     await _patch(context, resource, raw, {"metadata": patch})
@@ -84,9 +79,28 @@ async def together(requests: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise error
 
 
-def owned(raw: Object) -> bool:
-    """The object was made its parent's."""
-    return bool(raw["metadata"].get("ownerReferences"))
+def owned(raw: Object, kind: str) -> bool:
+    """The object was made its parent's, which is of that kind."""
+    return any(_is_parent(reference, kind) for reference in raw["metadata"].get("ownerReferences", []))
+
+
+def _owners(present: Iterable[Object], parent: Object) -> list[Object]:
+    """The ownerReferences with `parent` in the place of any other of its kind; an object has one controller at most."""
+    others = [reference for reference in present if not _is_parent(reference, parent["kind"])]
+    reference = {
+        "apiVersion": names.API_VERSION,
+        "kind": parent["kind"],
+        "name": parent["metadata"]["name"],
+        "uid": parent["metadata"]["uid"],
+        "blockOwnerDeletion": True,
+    }
+    if not any(other.get("controller") for other in others):
+        reference["controller"] = True
+    return [*others, reference]
+
+
+def _is_parent(reference: Object, kind: str) -> bool:
+    return bool(reference["kind"] == kind and reference["apiVersion"].partition("/")[0] == names.GROUP)
 
 
 def labels_below(parent: Object, name: str, present: Mapping[str, str]) -> dict[str, str]:

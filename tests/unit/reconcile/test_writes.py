@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from tests.unit.builders import job_raw
 
 from batchai.api.job import JobStatus
@@ -10,26 +11,25 @@ from batchai.kube.client import JOBS, KINDS
 from batchai.kube.store import ObjectStore, Store
 from batchai.reconcile.context import Context, Key
 from batchai.reconcile.queue import WorkQueue
-from batchai.reconcile.writes import write_status
+from batchai.reconcile.writes import adopted, owned, write_status
 from batchai.settings import Settings
 
 
 class Answers:
-    """An API that accepts one patch."""
+    """An API that accepts patches of one job."""
 
     def __init__(self) -> None:
         self.body: dict[str, Any] = {}
 
-    async def patch(self, _resource: object, _name: str, body: dict[str, Any], **_: object) -> dict[str, Any]:
+    async def patch(self, _resource: object, name: str, body: dict[str, Any], **_: object) -> dict[str, Any]:
         self.body = body
-        raw = job_raw()
-        return raw | {"metadata": raw["metadata"] | {"resourceVersion": "8"}, "status": body["status"]}
+        raw = job_raw(name)
+        metadata = raw["metadata"] | body["metadata"] | {"resourceVersion": "8"}
+        return raw | {"metadata": metadata, "status": body.get("status", {})}
 
 
-async def test_a_status_write_wakes_the_jobs_cluster() -> None:
-    api, queue, objects = Answers(), WorkQueue[Key](lambda: 1.0), ObjectStore(KINDS)
-    objects.put("Job", job_raw())
-    context = Context(
+def context_of(api: Answers, queue: WorkQueue[Key], objects: ObjectStore) -> Context:
+    return Context(
         api=api,  # type: ignore[arg-type]
         objects=objects,
         pods=Store(),
@@ -41,6 +41,12 @@ async def test_a_status_write_wakes_the_jobs_cluster() -> None:
         clock=lambda: datetime.now(UTC),
         subscription="s",
     )
+
+
+async def test_a_status_write_wakes_the_jobs_cluster() -> None:
+    api, queue, objects = Answers(), WorkQueue[Key](lambda: 1.0), ObjectStore(KINDS)
+    objects.put("Job", job_raw())
+    context = context_of(api, queue, objects)
     raw = objects.get("Job", "ns", "train")
     assert raw is not None
     assert await write_status(context, JOBS, raw, JobStatus(execution_state="succeeded"))
@@ -50,3 +56,57 @@ async def test_a_status_write_wakes_the_jobs_cluster() -> None:
     written = objects.get("Job", "ns", "train")
     assert written is not None
     assert not await write_status(context, JOBS, written, JobStatus(execution_state="succeeded"))
+
+
+# --- what belongs to an Experiment ----------------------------------------------------------------------------------
+
+EXPERIMENT = {
+    "kind": "Experiment",
+    "metadata": {
+        "name": "exp-2",
+        "namespace": "ns",
+        "uid": "e",
+        "labels": {"batchai.dev/name": "Exp_2", "batchai.dev/workspace": "Work"},
+    },
+    "spec": {"workspace": "work"},
+}
+OURS = {
+    "apiVersion": "batchai.dev/v1alpha1",
+    "kind": "Experiment",
+    "name": "exp-2",
+    "uid": "e",
+    "blockOwnerDeletion": True,
+}
+WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "w"}
+
+
+async def adopt(name: str = "train", **metadata: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A Job after it was adopted, and what was written; a second time nothing may be."""
+    api, objects = Answers(), ObjectStore(KINDS)
+    raw = job_raw(name)
+    objects.put("Job", raw | {"metadata": raw["metadata"] | metadata})
+    context = context_of(api, WorkQueue[Key](lambda: 1.0), objects)
+    found = objects.get("Job", "ns", name)
+    assert found is not None
+    found = await adopted(context, JOBS, found, EXPERIMENT)
+    written, api.body = api.body, {}
+    assert await adopted(context, JOBS, found, EXPERIMENT) is found
+    assert not api.body
+    return found, written
+
+
+@pytest.mark.parametrize(
+    ("present", "after"),
+    [
+        ([], [OURS | {"controller": True}]),
+        ([WORKFLOW], [WORKFLOW, OURS | {"controller": True}]),
+        ([WORKFLOW | {"controller": True}], [WORKFLOW | {"controller": True}, OURS]),
+        ([OURS | {"name": "exp", "uid": "of a copy"}, WORKFLOW], [WORKFLOW, OURS | {"controller": True}]),
+        ([OURS | {"apiVersion": "other.dev/v1"}], [OURS | {"apiVersion": "other.dev/v1"}, OURS | {"controller": True}]),
+    ],
+)
+async def test_owners_of_others_stay(present: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
+    found, _ = await adopt(ownerReferences=present)
+    assert found["metadata"]["ownerReferences"] == after
+    assert owned(found, "Experiment")
+    assert not owned({"metadata": {"ownerReferences": [WORKFLOW]}}, "Experiment")
