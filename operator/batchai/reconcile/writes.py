@@ -10,7 +10,7 @@ from batchai.errors import KubeApiError
 from batchai.kube.client import Resource
 from batchai.kube.store import Object
 from batchai.plan.diff import merge_patch
-from batchai.plan.naming import azure_name
+from batchai.plan.naming import azure_name, resource_name, unique_resource_name
 from batchai.reconcile import routing
 from batchai.reconcile.context import Context, Key
 
@@ -104,11 +104,16 @@ def _is_parent(reference: Object, kind: str) -> bool:
 
 
 def labels_below(parent: Object, name: str, present: Mapping[str, str]) -> dict[str, str]:
-    """The labels of an object that belongs to `parent`: its name, those of what it is in, and those that it has.
+    """The labels of an object that belongs to `parent`: its Azure name, those of what it is in, others that it has.
 
-    The latter come first: the command line wrote them from Azure names.
+    name: its Kubernetes name. It is made of the Azure name, so a label that does not give it is another object's, of
+    which this one is a copy.
     """
-    return {names.LABEL_NAME: name, **_inherited(parent), **present}
+    inherited = _inherited(parent)
+    given = present.get(names.LABEL_NAME, name)
+    path = (inherited[names.LABEL_WORKSPACE], inherited.get(names.LABEL_EXPERIMENT, ""))
+    own = name in {resource_name(given), unique_resource_name(given, *path)}
+    return {**present, **inherited, names.LABEL_NAME: given if own else name}
 
 
 def _inherited(parent: Object) -> dict[str, str]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.bench.passes import _merged
 from tests.unit.builders import job_raw
 
 from batchai.api.job import JobStatus
@@ -18,14 +19,14 @@ from batchai.settings import Settings
 class Answers:
     """An API that accepts patches of one job."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.job = job
         self.body: dict[str, Any] = {}
 
-    async def patch(self, _resource: object, name: str, body: dict[str, Any], **_: object) -> dict[str, Any]:
+    async def patch(self, _resource: object, _name: str, body: dict[str, Any], **_: object) -> dict[str, Any]:
         self.body = body
-        raw = job_raw(name)
-        metadata = raw["metadata"] | body["metadata"] | {"resourceVersion": "8"}
-        return raw | {"metadata": metadata, "status": body.get("status", {})}
+        self.job = _merged(_merged(self.job, body), {"metadata": {"resourceVersion": "8"}})
+        return self.job
 
 
 def context_of(api: Answers, queue: WorkQueue[Key], objects: ObjectStore) -> Context:
@@ -44,7 +45,7 @@ def context_of(api: Answers, queue: WorkQueue[Key], objects: ObjectStore) -> Con
 
 
 async def test_a_status_write_wakes_the_jobs_cluster() -> None:
-    api, queue, objects = Answers(), WorkQueue[Key](lambda: 1.0), ObjectStore(KINDS)
+    api, queue, objects = Answers(job_raw()), WorkQueue[Key](lambda: 1.0), ObjectStore(KINDS)
     objects.put("Job", job_raw())
     context = context_of(api, queue, objects)
     raw = objects.get("Job", "ns", "train")
@@ -82,9 +83,10 @@ WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w
 
 async def adopt(name: str = "train", **metadata: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """A Job after it was adopted, and what was written; a second time nothing may be."""
-    api, objects = Answers(), ObjectStore(KINDS)
     raw = job_raw(name)
-    objects.put("Job", raw | {"metadata": raw["metadata"] | metadata})
+    raw["metadata"] |= metadata
+    api, objects = Answers(raw), ObjectStore(KINDS)
+    objects.put("Job", raw)
     context = context_of(api, WorkQueue[Key](lambda: 1.0), objects)
     found = objects.get("Job", "ns", name)
     assert found is not None
@@ -110,3 +112,27 @@ async def test_owners_of_others_stay(present: list[dict[str, Any]], after: list[
     assert found["metadata"]["ownerReferences"] == after
     assert owned(found, "Experiment")
     assert not owned({"metadata": {"ownerReferences": [WORKFLOW]}}, "Experiment")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "azure_name"),
+    [
+        ("train", None, "train"),
+        ("a.b", None, "a.b"),
+        ("train-1", "Train_1", "Train_1"),
+        ("train-1-1afd0b", "Train_1", "Train_1"),
+        ("train-2", "Train_1", "train-2"),
+        ("train-1-a1b2c3", "Train_1", "train-1-a1b2c3"),
+    ],
+)
+async def test_a_copy_has_the_labels_of_where_it_is(name: str, label: str | None, azure_name: str) -> None:
+    copied = {"batchai.dev/experiment": "Exp_1", "batchai.dev/workspace": "Other", "team": "vision"}
+    named = {} if label is None else {"batchai.dev/name": label}
+    found, written = await adopt(name, labels=copied | named)
+    assert found["metadata"]["labels"] == {
+        "batchai.dev/name": azure_name,
+        "batchai.dev/workspace": "Work",
+        "batchai.dev/experiment": "Exp_2",
+        "team": "vision",
+    }
+    assert written["metadata"]["labels"]["batchai.dev/experiment"] == "Exp_2"
