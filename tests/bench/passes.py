@@ -69,7 +69,7 @@ class Scene:
             objects=objects,
             pods=Store({"cluster": _of(names.LABEL_CLUSTER), "job": _of(names.LABEL_JOB), "helpers": lambda _: None}),
             nodes=nodes,
-            volumes=Store({names.LABEL_SETUP: lambda _: None}),
+            volumes=Store({names.LABEL_SETUP: lambda _: None, names.LABEL_JOB: lambda _: None}),
             mount_failures={},
             queue=queue,
             settings=Settings("launcher", {"*": "image"}, "batchai-system", "me"),

@@ -77,6 +77,7 @@ def test_everything_waits_for_what_it_belongs_to_and_goes_with_it(cluster: Clust
         return reason
 
     bare.wait_until(lambda: waits() == "ExperimentNotFound", "the job waits for its experiment")
+    assert bare.state("job") == "queued"
     cluster.apply(bare.resource("Experiment", "exp", {"workspace": "work"}))
 
     def ready() -> str:

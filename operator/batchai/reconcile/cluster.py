@@ -205,9 +205,9 @@ class ClusterReconciler:
         places = memory.jobs.read(
             item
             for item in items
-            if (state := item.get("status", {}).get("executionState")) not in TERMINAL_STATES
-            # Of a new job more than its own version counts.
-            and (state is not None or admits(experiment_of(item, objects)))
+            if (status := item.get("status", {})).get("executionState") not in TERMINAL_STATES
+            # Of a job that was not admitted yet more than its own version counts.
+            and ("jobOutputDirectoryPathSegment" in status or admits(experiment_of(item, objects)))
         )
         return (
             {place.metadata.name: place for place in places if isinstance(place, Job)},

@@ -161,8 +161,8 @@ def accepted(job: Job, identity: JobIdentity, tool_type: str, now: datetime) -> 
 
 
 def waiting(job: Job, reason: str, message: str, *, position: int | None, now: datetime) -> JobStatus:
-    """A queued job waits; says for what."""
-    return job.status.model_copy(
+    """A queued job waits; says for what. A new one may lack what it needs to be accepted, and is queued, too."""
+    return _move(job, job.status, "queued", now).model_copy(
         update={
             "queue_position": position,
             "waiting": Waiting(reason=reason, message=message),
