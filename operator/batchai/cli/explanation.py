@@ -47,6 +47,7 @@ ADVICE = {
     " node died. Jobs on several nodes need a claim of access mode ReadWriteMany.",
     "WaitingForNodes": "Wait for running jobs, or give the cluster more nodes:"
     " batchai cluster resize -n {cluster} -t COUNT",
+    "WorkspaceNotFound": "Make the workspace: batchai workspace create",
 }
 """Code or reason → what to do."""
 _EXITS = {

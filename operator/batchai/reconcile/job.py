@@ -4,12 +4,13 @@ The Cluster's reconciler gives nodes to queued jobs; from then on the job is loo
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from secrets import token_bytes
 from typing import Any
 
 from batchai.api import names
 from batchai.api.cluster import Cluster, ClusterSpec
-from batchai.api.job import TERMINAL_STATES, Job
+from batchai.api.job import TERMINAL_STATES, Job, JobStatus
 from batchai.errors import ConflictError, DependencyNotReady, KubeApiError, SpecError
 from batchai.kube.client import CLAIMS, JOBS, PODS, PROVIDER_CLASSES, SECRETS, SERVICES, Resource
 from batchai.kube.store import Object
@@ -27,7 +28,9 @@ from batchai.reconcile.writes import gone_is_fine, owned, together, write_status
 from batchai.schedule.ledger import ended
 from batchai.schedule.nodes import view
 from batchai.status import job as life
+from batchai.status.conditions import find
 from batchai.status.pods import Problem
+from batchai.status.provisioning import READY
 
 
 class JobReconciler:
@@ -126,7 +129,7 @@ class JobReconciler:
             return
         if cluster.get("status", {}).get("provisioningState") != "succeeded":
             # Its queue does not move yet, and says nothing.
-            await write_status(context, JOBS, raw, job.status)
+            await write_status(context, JOBS, raw, _held_up(job, Cluster.model_validate(cluster), now))
         context.queue.add(Key("Cluster", namespace, job.spec.cluster))
 
     async def _wait_for(self, raw: Object, job: Job, kind: str, name: str) -> None:
@@ -327,6 +330,15 @@ class JobReconciler:
 
     async def _patch_pod(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
         self._context.pods.put(slim_pod(await self._context.api.patch(PODS, name, body, namespace=namespace)))
+
+
+def _held_up(job: Job, cluster: Cluster, now: datetime) -> JobStatus:
+    """A job whose Cluster has no queue yet waits for what that one says; before its first pass it says nothing."""
+    ready = find(cluster.status.conditions, READY)
+    if ready is None:
+        return job.status
+    message = f"waits for Cluster '{cluster.metadata.name}': {ready.message}"
+    return life.waiting(job, ready.reason, message, position=None, now=now)
 
 
 def _is_of(pod: Object, uid: str | None) -> bool:

@@ -56,11 +56,15 @@ def _in_queue(job: Object | None) -> tuple[Any, ...] | None:
 
 
 def _as_parent(item: Object | None) -> tuple[Any, ...] | None:
-    """What children take from their parent: that it is there, and the labels with its Azure names."""
+    """What children take from their parent: that it is there, the labels with its Azure names, and why it is not made.
+
+    Of a Cluster that is made its queue tells the jobs.
+    """
     if item is None:
         return None
-    metadata = item["metadata"]
-    return metadata["uid"], metadata.get("labels"), "deletionTimestamp" in metadata
+    metadata, state = item["metadata"], item.get("status", {}).get("provisioningState")
+    refused = None if state == "succeeded" else state
+    return metadata["uid"], metadata.get("labels"), "deletionTimestamp" in metadata, refused
 
 
 def of_pod(before: Object | None, after: Object | None) -> Iterator[Key]:

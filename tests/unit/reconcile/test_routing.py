@@ -41,6 +41,7 @@ def test_parents_that_come_go_or_are_relabelled_wake_what_waits_for_them() -> No
         relabelled = {**parent, "metadata": {**parent["metadata"], "labels": {"batchai.dev/name": "E"}}}
         assert keys(parent, relabelled) == {itself, *children}
         assert keys(parent, {**parent, "status": {"provisioningState": "succeeded"}}) == {itself}
+        assert keys(parent, {**parent, "status": {"provisioningState": "failed"}}) == {itself, *children}
 
 
 def test_only_what_its_queue_sees_of_a_job_wakes_the_cluster() -> None:

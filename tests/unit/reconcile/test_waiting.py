@@ -69,3 +69,23 @@ async def test_a_job_without_experiment_is_queued_and_starts_when_that_comes() -
     status = world.scene.job(0)["status"]
     assert (status["executionState"], status["attempt"], "waiting" in status) == ("running", 1, False)
     assert status["jobOutputDirectoryPathSegment"].startswith("s/ns/workspaces/w/experiments/e/jobs/job-00000/")
+
+
+async def test_a_job_says_why_its_cluster_has_no_queue() -> None:
+    world = World()
+    cluster = world.take("Cluster", CLUSTER.name)
+    assert (await world.look_at_job())["waiting"]["reason"] == "ClusterNotFound"
+    workspace = world.take("Workspace", "w")
+    world.objects.put("Cluster", cluster)
+    await world.look_at_job()
+    await world.woken()
+    await world.look_at_cluster()
+    assert JOB in await world.woken()
+    waiting = (await world.look_at_job())["waiting"]
+    assert waiting == {
+        "reason": "WorkspaceNotFound",
+        "message": "waits for Cluster 'big': waits for Workspace 'w': it does not exist in namespace 'ns'",
+    }
+    world.objects.put("Workspace", workspace)
+    await world.look_at_cluster()
+    assert world.scene.job(0)["status"]["executionState"] == "running"
