@@ -26,6 +26,10 @@ GPU = "GPU 0 (GPU-00000000)"
 GPU_LABEL = "kubernetes.azure.com/accelerator"
 FOREIGN = {"key": "e2e.example/kept", "value": "yes", "effect": "PreferNoSchedule"}
 OURS = {"key": TAINT, "effect": "NoSchedule"}
+GONE = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "gone"}
+REDIRECTED = {"type": "InternalIP", "address": "192.0.2.1"}
+ENDPOINTS = {"kubeletEndpoint": {"Port": 4194}}
+ATTACHED = {"name": "e2e.example/volume", "devicePath": ""}
 WITH_LIBRARY = {
     "spec": {
         "template": {
@@ -242,8 +246,19 @@ def agent_api(bare: Machine) -> AgentApi:
         (True, {"spec": {"taints": [OURS, FOREIGN]}}, "", "only its own taint"),
         (True, {"spec": {"unschedulable": True}}, "", "only its own taint"),
         (True, {"metadata": {"labels": {"a": "b"}}}, "", "only its own taint"),
+        (True, {"metadata": {"labels": {"a": "b"}}}, "/status", "only its own taint"),
+        (True, {"metadata": {"annotations": None}}, "", "only its own taint"),
+        (True, {"metadata": {"finalizers": ["e2e.example/kept"]}}, "", "only its own taint"),
+        (True, {"metadata": {"finalizers": ["e2e.example/kept"]}}, "/status", "only its own taint"),
+        (True, {"metadata": {"ownerReferences": [GONE]}}, "", "only its own taint"),
         (True, {"status": {"conditions": None}}, "/status", "only its own condition"),
         (True, {"status": {"capacity": {"nvidia.com/gpu": "9"}}}, "/status", "only its own condition"),
+        (True, {"status": {"addresses": [REDIRECTED]}}, "/status", "only its own condition"),
+        (True, {"status": {"addresses": None}}, "/status", "only its own condition"),
+        (True, {"status": {"daemonEndpoints": ENDPOINTS}}, "/status", "only its own condition"),
+        (True, {"status": {"nodeInfo": {"bootID": "another"}}}, "/status", "only its own condition"),
+        (True, {"status": {"volumesAttached": [ATTACHED]}}, "/status", "only its own condition"),
+        (True, {"status": {"images": None}}, "/status", "only its own condition"),
         (False, {"spec": {"taints": [OURS]}}, "", "only the node that it runs on"),
     ],
 )
