@@ -22,7 +22,7 @@ async def run(wanted: list[str], found: dict[str, Row]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when every figure is within its range. Rows before one that failed are reported."""
+    """0 when no figure misses its bar or its range. Rows before one that failed are reported."""
     if unknown := [name for name in arguments if name not in ROWS]:
         print(f"error: no row {', '.join(unknown)}: choose from {', '.join(ROWS)}", file=sys.stderr)
         return 2
