@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench.world import BenchError, World, kubectl
+from tests.bench.world import OPERATOR, BenchError, World, kubectl
 
 _LOG = "batchai-audit/audit.log"
 
@@ -42,17 +42,24 @@ class Audit:
         )
         folder = f"/api/v1/nodes/{node}/proxy/logs/"
         try:
-            size = len(await world.read(folder + _LOG))
+            size = await world.size(folder + _LOG)
         except BenchError as error:
             text = f"the cluster keeps no audit log ({error}): make it anew with 'make cluster-down cluster'"
             raise BenchError(text) from None
         return cls(world, folder + _LOG, size)
 
     async def writes(self) -> list[Write]:
-        """The writes since then, leases left out: they are renewed whatever happens."""
+        """The writes since then, leases left out: they are renewed whatever happens.
+
+        So a log without them does not tell of the operator, and nobody knows what it wrote: raises BenchError.
+        """
+        if await self._world.size(self._path) < self._size:
+            raise BenchError("the audit log was rotated meanwhile, its older part is lost: measure the row again")
         text = (await self._world.read(self._path, self._size)).decode()
-        found = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-        return [_write(entry) for entry in found if entry["objectRef"]["resource"] != "leases"]
+        found = [_write(json.loads(line)) for line in text.splitlines() if line.endswith("}")]
+        if not any((write.resource, write.namespace) == ("leases", OPERATOR) for write in found):
+            raise BenchError("the audit log has no renewal of the operator's Lease: does its policy name the operator?")
+        return [write for write in found if write.resource != "leases"]
 
 
 def most(writes: list[Write], of_job: Callable[[Write], str | None]) -> Counter[str]:

@@ -208,8 +208,17 @@ class World:
 
     # --- what else is read ------------------------------------------------------------------------------------
 
-    async def read(self, path: str, start: int = 0) -> bytes:
-        """A text that the API server passes on, from a byte on."""
+    async def size(self, path: str) -> int:
+        """How long a text is that the API server passes on, by asking for one byte of it."""
+        async with self._session.get(self._server + path, headers={"Range": "bytes=0-0"}) as response:
+            if response.status in {206, 416}:
+                return int(response.headers["Content-Range"].rpartition("/")[2])
+            if response.status >= 400:
+                raise BenchError(f"GET {path}: HTTP status {response.status}")
+            return len(await response.read())
+
+    async def read(self, path: str, start: int) -> bytes:
+        """The same text from a byte on."""
         async with self._session.get(self._server + path, headers={"Range": f"bytes={start}-"}) as response:
             if response.status == 416:
                 return b""
