@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ JOB = "life"
 LINES = "$AZ_BATCHAI_OUTPUT_MODEL/lines"
 HISTORY = {"Started", "Running"}
 """Conditions that say whether the operator saw the pods run: not if they ran while it was away."""
+TRIES = 5
+"""Lives for a fault whose write does not come in each of them: who is quicker decides over some."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def _no_operator_in_the_cluster(space: Space) -> Iterator[None]:
 
 
 @pytest.mark.crashes
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("nodes", "fault"),
     [
@@ -60,19 +63,23 @@ async def test_an_orderly_end_gives_the_lease_back(space: Space, tmp_path: Path)
 
 def _fail_everywhere(space: Space, proxy: Proxy, nodes: int, fault: Fault) -> None:
     before = _objects(space)
-    proxy.expect(None)
-    undisturbed = _live(space, nodes, before)
-    writes = proxy.writes
-    reached = set()
-    for index, write in enumerate(writes, start=1):
-        plan = Plan(write, writes[:index].count(write), fault)
+
+    def live(plan: Plan | None) -> dict[str, Any]:
         proxy.expect(plan)
-        lived = _live(space, nodes, before)
-        if proxy.done:
-            reached.add(write)
-            assert lived == undisturbed, plan
+        return _live(space, nodes, before)
+
+    undisturbed = live(None)
+    first = Counter(proxy.writes)
+    assert live(None) == undisturbed
     # How often a status is written differs from life to life, and pods are also deleted by Kubernetes itself.
-    assert reached >= {write for write in writes if not write.startswith("DELETE")}
+    always = first & Counter(proxy.writes)
+    for plan in (Plan(write, nth, fault) for write, times in always.items() for nth in range(1, times + 1)):
+        for _ in range(TRIES):
+            assert live(plan) == undisturbed, plan
+            if proxy.done:
+                break
+        else:
+            pytest.fail(f"the write did not come in {TRIES} lives: {plan}")
 
 
 def _live(space: Space, nodes: int, before: set[str]) -> dict[str, Any]:
