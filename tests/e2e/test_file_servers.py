@@ -1,4 +1,4 @@
-"""FileServers, asked by a client of its own: this kernel has none, so a kubelet could not mount them here."""
+"""FileServers, asked by a client that needs no kernel: this one has none, so a kubelet could not mount them here."""
 
 import subprocess
 import uuid
@@ -16,7 +16,7 @@ CLAIM = "data-fileserver-nfs-0"
 @pytest.fixture(scope="module")
 def space(cluster: Cluster, storage: Storage) -> Iterator[Space]:
     space = Space(cluster, storage, f"e2e-{uuid.uuid4().hex[:8]}")
-    space.make(nodes=0)
+    space.make(nodes=1)
     container = {"name": "client", "image": IMAGE, "command": ["sleep", "3600"]}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     metadata = {"name": "client", "namespace": space.namespace}
@@ -102,7 +102,12 @@ def test_a_file_server_waits_for_its_disk_and_serves(space: Space, key: Path) ->
     assert space.cluster.get("pvc", CLAIM, space.namespace)["spec"]["resources"]["requests"]["storage"] == "2Gi"
 
 
-def test_what_clients_write_survives_the_servers_restart(space: Space, disk: None) -> None:
+def run(space: Space, name: str, command: str) -> None:
+    """A job that asks the server by itself."""
+    space.run(name, command, containerSettings={"imageSourceRegistry": {"image": IMAGE}})
+
+
+def test_what_a_job_writes_is_read_by_the_next_when_the_server_had_to_leave_its_node(space: Space, disk: None) -> None:
     space.wait_until(lambda: ready(space), "it serves")
     shown = status(space)
     assert shown["provisioningState"] == "succeeded"
@@ -113,15 +118,23 @@ def test_what_clients_write_survives_the_servers_restart(space: Space, disk: Non
     }
     wait_for(space, f"nfs-ls {url(space)}")
     # Small, because Debian's libnfs 4.0 cannot send more than a few kilobytes at once by NFS 4.
-    client(space, f"seq 1 1000 >/tmp/numbers && nfs-cp /tmp/numbers {url(space, '/numbers')}")
-    before = pod_uid(space)
-    space.cluster.kubectl("delete", "pod", "fileserver-nfs-0", "-n", space.namespace, "--grace-period=0", "--force")
-    space.wait_until(lambda: pod_uid(space) not in {None, before} and ready(space), "another pod serves")
+    run(space, "writes", f"seq 1 1000 >/tmp/numbers && nfs-cp /tmp/numbers {url(space, '/numbers')}")
+    before = space.cluster.get("pod", "fileserver-nfs-0", space.namespace)
+    lost = before["spec"]["nodeName"]
+    space.cluster.kubectl("cordon", lost)
+    try:
+        # As an administrator does with pods of a node that does not come back.
+        space.cluster.kubectl("delete", "pod", "fileserver-nfs-0", "-n", space.namespace, "--grace-period=0", "--force")
+        space.wait_until(
+            lambda: pod_uid(space) not in {None, before["metadata"]["uid"]} and ready(space), "another pod serves"
+        )
+        assert space.cluster.get("pod", "fileserver-nfs-0", space.namespace)["spec"]["nodeName"] != lost
+    finally:
+        space.cluster.kubectl("uncordon", lost)
     assert status(space)["mountSettings"] == shown["mountSettings"]
     wait_for(space, f"nfs-cat {url(space, '/numbers')}")
-    assert client(space, f"nfs-cat {url(space, '/numbers')} | cmp - /tmp/numbers && nfs-ls {url(space)}").endswith(
-        " numbers\n"
-    )
+    run(space, "reads", f"nfs-cat {url(space, '/numbers')} >/tmp/numbers && seq 1 1000 | cmp - /tmp/numbers")
+    assert client(space, f"nfs-ls {url(space)}").endswith(" numbers\n")
 
 
 def test_its_administrator_comes_in_by_ssh_and_others_do_not(space: Space, key: Path) -> None:
