@@ -1,6 +1,7 @@
 """Every command of the documents is run, page by page, on the real cluster.
 
-Names of groups, accounts and images are those of the test, and job.json trains nothing.
+Names of groups, accounts and images are those of the test, and job.json trains nothing. What kubectl would change
+is a dry run.
 """
 
 import json
@@ -10,14 +11,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from tests.documents import command_lines
+from tests.documents import ROOT, command_lines, kubectl_lines
 from tests.e2e.commands import JOB, Cli, resource_group
-from tests.e2e.jobs import IMAGE, Cluster, Storage, wait_until
+from tests.e2e.jobs import IMAGE, OPERATOR, Cluster, Storage, wait_until
 
 GROUPS = ("demo", "batchai-quickstart")
 PAGE = "-page"
 RUNNING = 1
 CLAIMS = ("batchaishare", "batchaicontainer")
+CHANGES = ("annotate", "apply", "create", "delete", "label", "patch", "taint")
+AGENT = ROOT / "manifests" / "agent"
 UNTIL_STOPPED = (
     "echo hi >&2; touch $AZ_BATCHAI_OUTPUT_MODEL/ConvNet_MNIST_0.dnn; "
     "while [ ! -e $AZ_BATCHAI_OUTPUT_MODEL/stop ]; do sleep 0.2; done"
@@ -80,6 +83,33 @@ def test_the_commands_of_a_page(cli: Cli, page: str) -> None:
                 run(cli, words)
         if now == RUNNING:
             cli.run("job node exec", *job, "--exec", "touch $AZ_BATCHAI_OUTPUT_MODEL/stop")
+
+
+@pytest.fixture(scope="module")
+def kubectl_words(outer: Cli) -> Iterator[dict[str, str]]:
+    """What stands for the names in kubectl's commands; what they are about is there."""
+    cluster = outer.cluster
+    metadata = {"name": "nfs", "namespace": outer.group}
+    spec = {"workspace": "work-space", "vmSize": "STANDARD_D2", "dataDisks": {"diskCount": 1, "diskSizeInGB": 1}}
+    cluster.apply({"apiVersion": "batchai.dev/v1alpha1", "kind": "FileServer", "metadata": metadata, "spec": spec})
+    cluster.kubectl("apply", "-k", str(AGENT))
+    (pod,) = cluster.list("pods", OPERATOR, "app.kubernetes.io/name=batchai-operator")
+    try:
+        yield dict.fromkeys(GROUPS, outer.group) | {
+            "<namespace>": OPERATOR,
+            "<pod>": pod["metadata"]["name"],
+            "<node>": pod["spec"]["nodeName"],
+            "manifests/": str(ROOT / "manifests"),
+            "manifests/agent": str(AGENT),
+        }
+    finally:
+        cluster.kubectl("delete", "-k", str(AGENT), "--wait")
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(line for _, line in kubectl_lines()))
+def test_the_commands_for_kubectl(cluster: Cluster, kubectl_words: dict[str, str], line: str) -> None:
+    words = [kubectl_words.get(word, word) for word in shlex.split(line, comments=True)]
+    cluster.kubectl(*words, *(["--dry-run=server"] if words[0] in CHANGES else []))
 
 
 def share_of(cli: Cli) -> str:
