@@ -27,7 +27,7 @@ class Selection:
     resource: Resource
     label_selector: str = ""
     field_selector: str = ""
-    slim: Callable[[Object], Object] = lambda item: item
+    slim: Callable[[Object], Object | None] = lambda item: item
 
 
 class Informer:

@@ -27,7 +27,7 @@ from batchai.reconcile.file_server import FileServerReconciler
 from batchai.reconcile.job import JobReconciler
 from batchai.reconcile.news import News, Observer, Outcome
 from batchai.reconcile.queue import WorkQueue
-from batchai.reconcile.slim import slim_node, slim_pod, slim_volume
+from batchai.reconcile.slim import own_pod, slim_node, slim_volume
 from batchai.reconcile.storage import volume_index
 from batchai.schedule.ledger import ended
 from batchai.settings import Settings
@@ -48,7 +48,7 @@ class Runtime:
         self._failures: dict[str, str] = {}
         self.queue: WorkQueue[Key] = WorkQueue(lambda: random.uniform(0.75, 1.25))  # noqa: S311 - jitter
         managed = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
-        self._pods = Informer(client, Selection(PODS, managed, slim=slim_pod), _pod_store(), self._pod_changed)
+        self._pods = Informer(client, Selection(PODS, managed, slim=own_pod), _pod_store(), self._pod_changed)
         self._nodes = Informer(client, Selection(NODES, slim=slim_node), Store(), self._node_changed)
         owners = Store({label: volume_index(label) for label in (names.LABEL_JOB, names.LABEL_SETUP)})
         selection = Selection(VOLUMES, managed, slim=slim_volume)

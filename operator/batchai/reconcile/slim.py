@@ -3,6 +3,7 @@
 from batchai.api import names
 from batchai.kube.store import Object
 
+_POD_LABELS = (names.LABEL_JOB_UID, names.LABEL_CLUSTER, names.LABEL_ATTEMPT, names.LABEL_INDEX)
 _NODE_METADATA = ("name", "uid", "resourceVersion", "labels", "deletionTimestamp")
 _NODE_ANNOTATIONS = (names.ANNOTATION_PREPARED,)
 
@@ -12,6 +13,16 @@ def slim_pod(pod: Object) -> Object:
     metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
     node = pod.get("spec", {}).get("nodeName")
     return {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": pod.get("status", {})}
+
+
+def own_pod(pod: Object) -> Object | None:
+    """The same of a pod that the operator made; None for one that says to be a job's, but not of which attempt.
+
+    Whoever may create pods can label them.
+    """
+    labels = pod["metadata"].get("labels", {})
+    known = all(labels.get(label) for label in _POD_LABELS) and labels[names.LABEL_INDEX].isdecimal()
+    return slim_pod(pod) if known or names.LABEL_JOB not in labels else None
 
 
 def slim_node(node: Object) -> Object:
