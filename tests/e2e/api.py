@@ -12,7 +12,7 @@ Object = dict[str, Any]
 
 
 class Api:
-    """GET requests for resources by the names that kubectl knows: plural, singular, short or kind."""
+    """GET requests for resources by the names that kubectl knows: plural (also with group), singular, short or kind."""
 
     def __init__(self) -> None:
         self._client = config.new_client_from_config()
@@ -41,10 +41,16 @@ class Api:
                 version = group["versions"][0]
                 for resource in version["resources"]:
                     kind = resource["responseKind"]["kind"].lower()
-                    names = {resource["resource"], resource.get("singularResource"), kind}
+                    plural = resource["resource"]
+                    names = {
+                        plural,
+                        resource.get("singularResource"),
+                        kind,
+                        f"{plural}.{group['metadata'].get('name')}",
+                    }
                     for name in names.union(resource.get("shortNames", [])):
                         if name:
-                            yield name, f"{prefix}{version['version']}{{}}/{resource['resource']}"
+                            yield name, f"{prefix}{version['version']}{{}}/{plural}"
 
     def _read(self, path: str, accept: str = "application/json", **query: str) -> Object:
         request = self._client.param_serialize(

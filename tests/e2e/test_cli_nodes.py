@@ -320,6 +320,6 @@ def test_what_jobs_run_on_takes_the_role_for_administrators(admin: Cli, cli: Cli
     shown = joan.json("cluster show -n own", *place)
     assert shown["scaleSettings"]["autoScale"]["maximumNodeCount"] == 1
     joan.run("cluster delete -y -n own", *place)
-    server = "file-server create -n nfs -s Standard_NC6 --disk-count 1 --disk-size 1 --generate-ssh-keys --no-wait"
-    joan.run(server, *place)
+    server = "file-server create -n nfs -s Standard_NC6 --disk-count 1 --disk-size 1 --no-wait"
+    joan.run(server, *place, "--generate-ssh-keys", "--storage-sku", "Standard_LRS")
     joan.run("file-server delete -y -n nfs", *place)
