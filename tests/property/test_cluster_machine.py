@@ -1,250 +1,470 @@
-"""A cluster's life at random: jobs come, are cancelled and end, nodes join, leave, die and come back, the target moves,
-and the operator stops between any two writes. What must never happen is looked for after each step.
+"""A cluster's life at random: jobs come, are cancelled and end, nodes join, leave, fall ill and recover, the target
+moves, and the operator stops between any two writes. What must never happen is looked for after each step.
 
-The world below holds what the API server would: nodes, jobs with their status, pods. The operator's steps use the
-project's own decisions and write one object at a time, so that a crash may leave any prefix of a pass behind.
+The operator is the product's own: its reconcilers make their passes over a Kubernetes in memory.
 """
 
-from datetime import UTC, datetime, timedelta
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from math import inf
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.property.world import World, node_of
 
-from batchai.api.job import Job
-from batchai.schedule import ledger
-from batchai.schedule.nodes import NodeView, membership
-from batchai.schedule.queue import QueuedJob, assign
-from batchai.status import job as life
-from batchai.status.pods import Problem
+from batchai.api import names
+from batchai.api.job import TERMINAL_STATES, Job
+from batchai.errors import BatchAIError, KubeApiError
+from batchai.kube.client import CLUSTERS, EXPERIMENTS, JOBS, KINDS, NODES, PODS, WORKSPACES, Resource
+from batchai.kube.store import Object, ObjectStore, Store
+from batchai.reconcile.cluster import ClusterReconciler
+from batchai.reconcile.context import Context, Key
+from batchai.reconcile.job import JobReconciler
+from batchai.reconcile.jobqueue import waiter
+from batchai.reconcile.queue import WorkQueue
+from batchai.reconcile.runtime import _pod_store as pod_store
+from batchai.reconcile.slim import slim_node, slim_pod
+from batchai.reconcile.writes import owned
+from batchai.schedule.nodes import view
+from batchai.schedule.queue import QueuedJob
+from batchai.settings import Settings
 
-CLUSTER = ("ns", "c")
-START = datetime(2026, 1, 1, tzinfo=UTC)
-FAULT = Problem("NodeLost", "Node lost", {})
-UID = "batchai.dev/job-uid"
+TAINTS = {"sick": names.TAINT_GPU_UNHEALTHY, "going": "ToBeDeletedByClusterAutoscaler"}
+OPTIONS = ["requeue", "terminate", "waitforjobcompletion"]
 
 
 class Killed(Exception):  # noqa: N818 - what happens to the operator
     """No further write."""
 
 
+def cut_off() -> KubeApiError:
+    return KubeApiError(0, "", "no answer")
+
+
+class Operator:
+    """The operator's reconcilers, and what they know of the world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._objects, self._pods, self._nodes = ObjectStore(KINDS), pod_store(), Store()
+        context = Context(
+            api=world,
+            objects=self._objects,
+            pods=self._pods,
+            nodes=self._nodes,
+            volumes=Store({label: lambda _: None for label in (names.LABEL_JOB, names.LABEL_SETUP)}),
+            mount_failures={},
+            queue=WorkQueue[Key](lambda: 1.0),
+            settings=Settings("launcher", {"*": "image"}, "batchai-system", "me"),
+            clock=lambda: world.now,
+            subscription="s",
+        )
+        self._reconcilers = {"Cluster": ClusterReconciler(context), "Job": JobReconciler(context)}
+
+    def hear(self, *, everything: bool) -> None:
+        """The watches bring what is new: of pods, and of everything else unless they lag."""
+        self._renew(PODS, self._pods.items(), self._pods.remove, lambda pod: self._pods.put(slim_pod(pod)))
+        if not everything:
+            return
+        self._renew(NODES, self._nodes.items(), self._nodes.remove, lambda node: self._nodes.put(slim_node(node)))
+        for kind, resource in KINDS.items():
+            remove, put = partial(self._objects.remove, kind), partial(self._objects.put, kind)
+            self._renew(resource, self._objects.list(kind), remove, put)
+
+    def _renew(
+        self, resource: Resource, known: list[Object], remove: Callable[[Object], Any], put: Callable[[Object], Any]
+    ) -> None:
+        items = self._world.all(resource)
+        uids = {item["metadata"]["uid"] for item in items}
+        for item in known:
+            if item["metadata"]["uid"] not in uids:
+                remove(item)
+        for item in items:
+            put(item)
+
+    async def look(self, kind: str, name: str) -> bool:
+        """A pass, and whether it came to its end; what a worker takes for an error is left to the next one."""
+        with suppress(BatchAIError):
+            await self._reconcilers[kind].reconcile(Key(kind, "ns", name))
+            return True
+        return False
+
+
 class ClusterLife(RuleBasedStateMachine):
-    """The world, the user's and the hardware's moves, and the operator's passes."""
+    """The user's and the hardware's moves, the operator's passes, and what must hold.
 
-    @initialize(nodes=st.integers(3, 6), size=st.integers(2, 6))
-    def begin(self, nodes: int, size: int) -> None:
-        self.nodes = {f"n{index}": self.node(f"n{index}") for index in range(nodes)}
-        self.jobs: dict[str, Job] = {}
-        self.pods: dict[str, dict[str, Any]] = {}
-        self.target, self.waits = size, False
-        self.count = 0
-        self.now = START
+    ended: UID → the state in which a job ended; results: UID → the attempt that succeeded;
+    faulty: UID → the nodes whose GPUs ended an attempt.
+    """
 
-    @staticmethod
-    def node(name: str, **facts: Any) -> NodeView:
-        given = {"owner": None, "ready": True, "schedulable": True, "gpus": 1, "gpus_expected": True, **facts}
-        return NodeView(name, **given)
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.operator: Operator | None = None
+        self.ended: dict[str, str] = {}
+        self.results: dict[str, int] = {}
+        self.faulty: dict[str, set[str]] = {}
+        self.joined = 0
+        for resource, body in (
+            (WORKSPACES, ours("Workspace", "w", {})),
+            (EXPERIMENTS, ours("Experiment", "e", {"workspace": "w"}, {names.LABEL_WORKSPACE: "w"})),
+            (CLUSTERS, ours("Cluster", "c", {"workspace": "w", "vmSize": "S", "nodeProvisioning": "none"})),
+        ):
+            self.world.add(resource, body)
+
+    @initialize(nodes=st.integers(3, 6), jobs=st.lists(st.integers(1, 4), min_size=2, max_size=5))
+    def begin(self, nodes: int, jobs: list[int]) -> None:
+        for _ in range(nodes):
+            self.join()
+        self.scale(nodes, "requeue")
+        for size in jobs:
+            self.submit(size, "normal")
+        self.live()
 
     # --- the user -------------------------------------------------------------------------------------------------
 
     @rule(nodes=st.integers(1, 4), priority=st.sampled_from(["low", "normal", "high"]))
     def submit(self, nodes: int, priority: str) -> None:
-        self.count += 1
-        name = f"j{self.count}"
-        self.jobs[name] = Job.model_validate(
-            {
-                "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": self.now},
-                "spec": {
-                    "experiment": "e",
-                    "cluster": "c",
-                    "nodeCount": nodes,
-                    "schedulingPriority": priority,
-                    "stdOutErrPathPrefix": "/x",
-                    "customToolkitSettings": {"commandLine": "true"},
-                    "retryPolicy": {"limit": 100},
-                },
-                "status": {"executionState": "queued", "attempt": 0, "nodes": []},
-            }
-        )
+        """A name that is free again is taken first."""
+        taken = {job["metadata"]["name"] for job in self.jobs}
+        name = next(name for number in range(len(taken) + 1) if (name := f"j{number}") not in taken)
+        spec = {
+            "experiment": "e",
+            "cluster": "c",
+            "nodeCount": nodes,
+            "schedulingPriority": priority,
+            "stdOutErrPathPrefix": "/x",
+            "customToolkitSettings": {"commandLine": "true"},
+            "retryPolicy": {"limit": 100},
+        }
+        self.world.add(JOBS, ours("Job", name, spec))
 
     @precondition(lambda self: len(self.jobs) > 2)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.jobs)))
-        job = self.jobs[name]
-        state = job.status.execution_state
-        if state in {"queued", "running"}:
-            end = life.terminated if state == "queued" else life.terminating
-            self.writes_left = 1
-            self.write(job, end(job, self.now))
+        self.world.change(JOBS, self.pick(data, self.jobs), {"spec": {"terminate": True}})
 
     @precondition(lambda self: len(self.jobs) > 2)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         """The Job goes at once; its pods end later."""
-        del self.jobs[data.draw(st.sampled_from(sorted(self.jobs)))]
+        self.world.remove(JOBS, self.pick(data, self.jobs))
 
-    @rule(size=st.integers(0, 6), waits=st.booleans())
-    def resize(self, size: int, *, waits: bool) -> None:
-        """waits: nodeDeallocationOption is waitforjobcompletion, else requeue."""
-        self.target, self.waits = size, waits
+    @rule(size=st.integers(0, 6), option=st.sampled_from(OPTIONS), at_once=st.booleans())
+    def resize(self, size: int, option: str, at_once: bool) -> None:
+        """at_once: the operator sees it before anything else happens."""
+        self.scale(size, option)
+        if at_once:
+            self.live()
+
+    def scale(self, size: int, option: str) -> None:
+        scale = {"manual": {"targetNodeCount": size, "nodeDeallocationOption": option}}
+        self.world.change(CLUSTERS, self.cluster, {"spec": {"scaleSettings": scale}})
 
     # --- the hardware ---------------------------------------------------------------------------------------------
 
     @rule()
     def join(self) -> None:
-        name = f"n{len(self.nodes)}"
-        self.nodes.setdefault(name, self.node(name))
+        self.joined += 1
+        gpus = {names.GPU_RESOURCE: "1"}
+        node = {
+            "metadata": {"name": f"n{self.joined}", "labels": {names.INSTANCE_TYPE_LABEL: "S"}},
+            "status": {"allocatable": gpus, "capacity": gpus, "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+        self.world.add(NODES, node)
 
     @precondition(lambda self: self.nodes)
-    @rule(data=st.data(), ready=st.booleans())
-    def turn(self, data: st.DataObject, *, ready: bool) -> None:
-        name = data.draw(st.sampled_from(sorted(self.nodes)))
-        self.nodes[name] = self.node(name, owner=self.nodes[name].owner, ready=ready)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.world.remove(NODES, self.pick(data, self.nodes))
 
-    @precondition(lambda self: self.pods)
-    @rule(data=st.data(), phase=st.sampled_from(["Succeeded", "Failed"]))
-    def end_pod(self, data: st.DataObject, phase: str) -> None:
-        pod = self.pods[data.draw(st.sampled_from(sorted(self.pods)))]
-        pod["status"]["phase"] = phase
+    @precondition(lambda self: self.nodes)
+    @rule(data=st.data(), state=st.sampled_from(["ready", "not ready", *TAINTS]))
+    def turn(self, data: st.DataObject, state: str) -> None:
+        self.make(self.pick(data, self.nodes), state)
+
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data(), state=st.sampled_from(["not ready", *TAINTS]))
+    def fall_ill(self, data: st.DataObject, state: str) -> None:
+        """Something is wrong with the node of a job for a while."""
+        name = self.pick(data, self.busy)["metadata"]["name"]
+        for turn in (state, "ready"):
+            self.make(self.world.find(NODES, name), turn)
+            self.live()
+
+    def make(self, node: Object, state: str) -> None:
+        keys = [key for key in taints(node) if key not in TAINTS.values()]
+        keys += [key for name, key in TAINTS.items() if name == state]
+        ready = [{"type": "Ready", "status": "False" if state == "not ready" else "True"}]
+        spec = {"taints": [{"key": key, "effect": "NoSchedule"} for key in keys]}
+        self.world.change(NODES, node, {"spec": spec, "status": {"conditions": ready}})
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), code=st.sampled_from([0, 0, 1]))
+    def end_pod(self, data: st.DataObject, code: int) -> None:
+        self.end(self.pick(data, self.processes), code)
+
+    def end(self, pod: Object, code: int) -> None:
+        self.world.end(pod, code)
+        job, labels = self.owner(pod), pod["metadata"]["labels"]
+        attempt, index = int(labels[names.LABEL_ATTEMPT]), labels[names.LABEL_INDEX]
+        if job and (code, index, state(job), job["status"]["attempt"]) == (0, "0", "running", attempt):
+            self.results[job["metadata"]["uid"]] = attempt
 
     # --- the operator ---------------------------------------------------------------------------------------------
 
-    @rule(writes=st.one_of(st.just(1000), st.integers(0, 12)))
-    def operate(self, writes: int) -> None:
-        """A pass over the cluster and one over each job; after so many writes the operator is killed."""
-        self.now += timedelta(seconds=30)
-        self.writes_left = writes
+    @rule()
+    def live(self) -> None:
+        """Kubernetes does its part, and nothing disturbs the operator."""
+        for _ in range(2):
+            self.world.now += timedelta(seconds=30)
+            self.world.turn()
+            asyncio.run(self.operate(hears=True))
+        self.what_is_over_keeps_no_node()
+        self.nobody_runs_on_too_many_nodes()
+        assert all(map(owned, self.jobs)), "a job would survive its Experiment"
+
+    @rule(writes=st.integers(0, 12), dies=st.booleans(), hears=st.booleans())
+    def fail(self, writes: int, dies: bool, hears: bool) -> None:
+        """After so many writes the operator is killed, or gets no answer any more; it may have heard of pods only."""
+        self.world.left, self.world.fault = writes, Killed if dies else cut_off
         try:
-            self.pass_over_the_cluster()
-            for name in list(self.jobs):
-                self.pass_over_a_job(self.jobs[name])
-        except Killed:
-            pass
+            with suppress(Killed):
+                asyncio.run(self.operate(hears=hears))
+        finally:
+            self.world.left = inf
+        if dies:
+            self.operator = None
 
-    def spend(self) -> None:
-        if self.writes_left == 0:
-            raise Killed
-        self.writes_left -= 1
+    async def operate(self, *, hears: bool) -> None:
+        """A pass over the cluster and one over each job that has something left to do, as far as it comes."""
+        self.world.now += timedelta(seconds=1)
+        hears = hears or self.operator is None
+        self.operator = self.operator or Operator(self.world)
+        self.operator.hear(everything=hears)
+        sick = {node["metadata"]["name"] for node in self.nodes if TAINTS["sick"] in taints(node)}
+        try:
+            if await self.operator.look("Cluster", "c") and hears:
+                self.nobody_delays_the_first()
+            for name in self.unfinished():
+                await self.operator.look("Job", name)
+        finally:
+            if hears:
+                self.note_faults(sick)
 
-    def write(self, job: Job, status: Any) -> None:
-        self.spend()
-        self.jobs[job.metadata.name] = job.model_copy(update={"status": status})
+    def note_faults(self, sick: set[str]) -> None:
+        for job in self.jobs:
+            for attempt in job["status"].get("attempts", [])[-1:]:
+                if attempt.get("reason") == "GpuUnhealthy" and attempt["endTime"] == self.world.time():
+                    self.faulty.setdefault(job["metadata"]["uid"], set()).update(sick & {*attempt["nodes"]})
 
-    def pass_over_the_cluster(self) -> None:
-        held = ledger.holders(self.jobs.values(), self.pods.values())
-        running = [name for name, job in self.jobs.items() if job.status.execution_state == "running"]
-        change = membership(list(self.nodes.values()), CLUSTER, target=self.target, held=held, expendable=running)
-        for name in change.claim:
-            self.spend()
-            self.nodes[name] = self.node(name, owner=CLUSTER)
-        for name in change.release:
-            self.spend()
-            self.nodes[name] = self.node(name, ready=self.nodes[name].ready)
-        for name in sorted({held[node] for node in change.leaving}):
-            job = self.jobs.get(name)
-            if not self.waits and job is not None and job.status.execution_state == "running":
-                self.write(job, life.requeued(job, FAULT, self.now).status)
-        idle = [
-            node.name
-            for node in self.nodes.values()
-            if node.owner == CLUSTER and node.usable and node.name not in held and node.name not in change.leaving
+    # --- what there is --------------------------------------------------------------------------------------------
+
+    @property
+    def cluster(self) -> Object:
+        return self.world.find(CLUSTERS, "c")
+
+    @property
+    def jobs(self) -> list[Object]:
+        return self.world.all(JOBS)
+
+    @property
+    def nodes(self) -> list[Object]:
+        return self.world.all(NODES)
+
+    @property
+    def busy(self) -> list[Object]:
+        """Nodes that jobs hold."""
+        held = self.holders()
+        return [node for node in self.nodes if node["metadata"]["name"] in held]
+
+    @property
+    def processes(self) -> list[Object]:
+        """Pods whose processes may end by themselves."""
+        return [
+            pod
+            for pod in self.world.all(PODS)
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
-        queue = [
-            QueuedJob(name, job.spec.scheduling_priority, job.metadata.creation_timestamp or START, job.spec.node_count)
-            for name, job in self.jobs.items()
-            if job.status.execution_state == "queued" and name not in held.values()
-        ]
-        groups = [[node for node, holder in held.items() if holder == name] for name in set(held.values())]
-        for name, nodes in assign(queue, idle, groups).started.items():
-            self.write(self.jobs[name], life.assigned(self.jobs[name], nodes, self.now))
-
-    def pass_over_a_job(self, job: Job) -> None:
-        state, nodes = job.status.execution_state, job.status.nodes or []
-        own = {name: pod for name, pod in self.pods.items() if pod["metadata"]["labels"][UID] == job.metadata.uid}
-        planned = {f"{job.metadata.name}-{job.status.attempt}-{index}": node for index, node in enumerate(nodes)}
-        if state != "running":
-            for name in own:
-                self.spend()
-                del self.pods[name]
-            if state == "terminating":
-                self.write(job, life.terminated(job, self.now))
-        elif any(not self.nodes[node].ready for node in nodes):
-            self.write(job, life.lost(job, FAULT, self.now).status)
-        elif any(own[name]["status"]["phase"] == "Failed" for name in planned.keys() & own.keys()):
-            self.write(job, life.failed(job, FAULT, self.now, exit_code=1))
-        else:
-            for name, node in planned.items():
-                if name not in own:
-                    self.spend()
-                    self.pods[name] = self.pod(job, name, node)
 
     @staticmethod
-    def pod(job: Job, name: str, node: str) -> dict[str, Any]:
-        labels = {"batchai.dev/job": job.metadata.name, UID: job.metadata.uid}
-        metadata = {"name": name, "labels": labels, "annotations": {"batchai.dev/node": node}}
-        return {"metadata": metadata, "status": {"phase": "Running"}}
+    def pick(data: st.DataObject, items: list[Object]) -> Object:
+        named = {item["metadata"]["name"]: item for item in items}
+        return named[data.draw(st.sampled_from(sorted(named)))]
 
-    @rule()
-    def collect(self) -> None:
-        """Pods of deleted jobs end, as Kubernetes' garbage collection has it."""
-        uids = {job.metadata.uid for job in self.jobs.values()}
-        for name, pod in list(self.pods.items()):
-            if pod["metadata"]["labels"][UID] not in uids:
-                del self.pods[name]
+    def owner(self, pod: Object) -> Object | None:
+        uid = pod["metadata"]["labels"][names.LABEL_JOB_UID]
+        return next((job for job in self.jobs if job["metadata"]["uid"] == uid), None)
+
+    def unfinished(self) -> list[str]:
+        """The names of jobs that are not over, or belong to nobody yet, or have pods that are not over."""
+        pods = [pod for pod in self.world.all(PODS) if is_alive(pod) or pod["metadata"].get("finalizers")]
+        jobs = (job for job in self.jobs if state(job) not in TERMINAL_STATES or not owned(job))
+        live = {job["metadata"]["name"] for job in jobs}
+        return sorted(live | {pod["metadata"]["labels"][names.LABEL_JOB] for pod in pods})
+
+    def holders(self) -> dict[str, str]:
+        """Node → the name of the job that runs there, or shall."""
+        held = {
+            node_of(pod): pod["metadata"]["labels"][names.LABEL_JOB] for pod in self.world.all(PODS) if is_alive(pod)
+        }
+        return held | {node: job["metadata"]["name"] for job in self.jobs for node in nodes_of(job)}
 
     # --- what must hold -------------------------------------------------------------------------------------------
 
+    def what_is_over_keeps_no_node(self) -> None:
+        for pod in self.world.all(PODS):
+            job = self.owner(pod)
+            if is_alive(pod) and (job is None or state(job) in TERMINAL_STATES):
+                assert "deletionTimestamp" in pod["metadata"]
+
+    def nobody_runs_on_too_many_nodes(self) -> None:
+        """Unless the cluster waits for its jobs, those on nodes over the target are stopped."""
+        scale = self.cluster["spec"]["scaleSettings"]["manual"]
+        if scale["nodeDeallocationOption"] != "waitforjobcompletion":
+            running = {node for job in self.jobs if state(job) == "running" for node in nodes_of(job)}
+            kept = {node["metadata"]["name"] for node in self.nodes if TAINTS["going"] not in taints(node)}
+            assert len(running & kept) <= scale["targetNodeCount"]
+
+    def nobody_delays_the_first(self) -> None:
+        """The first job that waits has too few nodes, and those that passed it take none that it will need.
+
+        Whatever jobs end first: as soon as it had its nodes without those that passed it, it has them. After a pass of
+        the cluster from which nodes do not leave.
+        """
+        own = [node for node in map(view, self.nodes) if node.owner == ("ns", "c")]
+        size = self.cluster["spec"]["scaleSettings"]["manual"]["targetNodeCount"]
+        if len(own) > size or any(node.going for node in own):
+            return
+        waiters = [found for job in self.jobs if (found := waiter(Job.model_validate(job)))]
+        able = [found.entry for found in waiters if not (found.rests_until and found.rests_until > self.world.now)]
+        first = min(able, key=lambda entry: entry.rank, default=None)
+        held = self.holders()
+        if first is None or first.name in held.values():
+            return
+
+        def suiting(nodes: Iterable[str]) -> int:
+            return sum(node not in first.avoids for node in nodes)
+
+        passers = {
+            job["metadata"]["name"]
+            for job in self.jobs
+            if nodes_of(job)
+            and job["status"]["attempts"][-1]["startTime"] == self.world.time()
+            and rank(job) > first.rank
+        }
+        usable = {node.name for node in own if node.usable}
+        idle = suiting(usable - held.keys())
+        assert idle < first.node_count, f"{first.name} could have started"
+        taken = suiting(node for node in usable if held.get(node) in passers)
+        ways = {0}
+        for name in {held[node] for node in usable & held.keys()} - passers:
+            freed = suiting(node for node in usable if held.get(node) == name)
+            ways |= {others + freed for others in ways}
+        for freed in ways:
+            if idle + taken + freed >= first.node_count:
+                assert idle + freed >= first.node_count, f"{passers} delay {first.name}"
+
     @invariant()
     def no_node_has_two_jobs(self) -> None:
-        holders: dict[str, str] = {}
-        for name, job in getattr(self, "jobs", {}).items():
-            if job.status.execution_state in ledger.HOLDING_STATES:
-                for node in job.status.nodes or []:
-                    assert holders.setdefault(node, name) == name
-        for pod in getattr(self, "pods", {}).values():
-            node, name = (
-                pod["metadata"]["annotations"]["batchai.dev/node"],
-                pod["metadata"]["labels"]["batchai.dev/job"],
-            )
-            if pod["status"]["phase"] == "Running" and node in holders:
-                assert holders[node] == name, "a job got a node on which another one still runs"
+        holders: dict[str, tuple[str, int]] = {}
+        for job in self.jobs:
+            for node in nodes_of(job):
+                found = (job["metadata"]["uid"], job["status"]["attempt"])
+                assert holders.setdefault(node, found) == found
+        for pod in self.world.all(PODS):
+            labels = pod["metadata"]["labels"]
+            if is_alive(pod) and (holder := holders.get(node_of(pod))):
+                mine = (labels[names.LABEL_JOB_UID], int(labels[names.LABEL_ATTEMPT]))
+                assert holder == mine, "a job got a node on which another one still runs"
 
     @invariant()
     def gangs_are_whole(self) -> None:
-        for job in getattr(self, "jobs", {}).values():
-            nodes = job.status.nodes or []
-            if job.status.execution_state in ledger.HOLDING_STATES:
-                assert len(set(nodes)) == job.spec.node_count
+        for job in self.jobs:
+            if state(job) in {"running", "terminating"}:
+                assert len(set(nodes_of(job))) == job["spec"]["nodeCount"]
 
     @invariant()
     def a_node_with_a_job_is_not_given_back(self) -> None:
-        for job in getattr(self, "jobs", {}).values():
-            if job.status.execution_state in ledger.HOLDING_STATES:
-                assert all(self.nodes[node].owner == CLUSTER for node in job.status.nodes or [])
+        free = {
+            node["metadata"]["name"] for node in self.nodes if names.LABEL_CLUSTER not in node["metadata"]["labels"]
+        }
+        assert not free & {node for job in self.jobs for node in nodes_of(job)}
+
+    @invariant()
+    def a_node_that_failed_a_job_does_not_get_it_again(self) -> None:
+        for job in self.jobs:
+            assert not self.faulty.get(job["metadata"]["uid"], set()) & {*nodes_of(job)}
+
+    @invariant()
+    def an_end_is_final_and_a_result_is_kept(self) -> None:
+        for job in self.jobs:
+            uid, found = job["metadata"]["uid"], state(job)
+            if found in TERMINAL_STATES:
+                assert self.ended.setdefault(uid, found) == found
+            assert uid in self.results or found != "succeeded"
+            if uid in self.results:
+                assert (found in {"running", "succeeded"}, job["status"]["attempt"]) == (True, self.results[uid])
 
     def teardown(self) -> None:
-        """With nodes enough and the operator left alone, every job comes to run: none starves, none is forgotten."""
-        if not hasattr(self, "jobs"):
-            return
-        self.target = len(self.nodes)
-        for name, node in self.nodes.items():
-            self.nodes[name] = self.node(name, owner=node.owner)
+        """With nodes enough every job comes to succeed, whoever comes later: none starves, none is forgotten."""
+        for node in self.nodes:
+            self.make(node, "ready")
+        for _ in range(4):
+            self.join()
+        self.scale(len(self.nodes), "requeue")
         waiting = {
-            name
-            for name, job in self.jobs.items()
-            if job.status.execution_state == "queued" and job.spec.node_count <= self.target
+            job["metadata"]["uid"]
+            for job in self.jobs
+            if state(job) in {None, "queued"} and not job["spec"].get("terminate")
         }
-        for _ in range(2 * len(self.jobs) + 2):
-            self.operate(writes=1000)
-            for name, job in list(self.jobs.items()):
-                if job.status.execution_state in ledger.HOLDING_STATES:
-                    waiting.discard(name)
-                    self.write(job, life.failed(job, FAULT, self.now))
-            self.pods = {}
-        assert not waiting, f"{waiting} never got nodes"
+        for _ in range(2 * len(self.jobs) + 4):
+            waiting -= {job["metadata"]["uid"] for job in self.jobs if state(job) == "succeeded"}
+            if not waiting:
+                break
+            self.world.now += timedelta(minutes=5)
+            self.submit(1, "low")
+            self.live()
+            for pod in self.processes:
+                self.end(pod, 0)
+        assert not waiting, "jobs never came to their end"
 
 
-ClusterLife.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+def ours(kind: str, name: str, spec: dict[str, Any], labels: dict[str, str] | None = None) -> Object:
+    metadata = {"name": name, "namespace": "ns", "labels": labels or {}}
+    return {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def state(job: Object) -> str | None:
+    found: str | None = job["status"].get("executionState")
+    return found
+
+
+def nodes_of(job: Object) -> list[str]:
+    """The nodes that a job holds."""
+    found: list[str] = job["status"]["nodes"] if state(job) in {"running", "terminating"} else []
+    return found
+
+
+def rank(job: Object) -> tuple[int, float, str]:
+    model = Job.model_validate(job)
+    created = model.metadata.creation_timestamp
+    assert created is not None
+    return QueuedJob(model.metadata.name, model.spec.scheduling_priority, created, model.spec.node_count).rank
+
+
+def taints(node: Object) -> list[str]:
+    return [taint["key"] for taint in node["spec"].get("taints", [])]
+
+
+def is_alive(pod: Object) -> bool:
+    return pod["status"].get("phase") not in {"Succeeded", "Failed"}
+
+
+ClusterLife.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 TestClusterLife = ClusterLife.TestCase
