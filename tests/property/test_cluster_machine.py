@@ -227,7 +227,7 @@ class ClusterLife(RuleBasedStateMachine):
             asyncio.run(self.operate(hears=True))
         self.what_is_over_keeps_no_node()
         self.nobody_runs_on_too_many_nodes()
-        assert all(map(owned, self.jobs)), "a job would survive its Experiment"
+        assert all(owned(job, "Experiment") for job in self.jobs), "a job would survive its Experiment"
 
     @rule(writes=st.integers(0, 12), dies=st.booleans(), hears=st.booleans())
     def fail(self, writes: int, dies: bool, hears: bool) -> None:
@@ -304,7 +304,7 @@ class ClusterLife(RuleBasedStateMachine):
     def unfinished(self) -> list[str]:
         """The names of jobs that are not over, or belong to nobody yet, or have pods that are not over."""
         pods = [pod for pod in self.world.all(PODS) if is_alive(pod) or pod["metadata"].get("finalizers")]
-        jobs = (job for job in self.jobs if state(job) not in TERMINAL_STATES or not owned(job))
+        jobs = (job for job in self.jobs if state(job) not in TERMINAL_STATES or not owned(job, "Experiment"))
         live = {job["metadata"]["name"] for job in jobs}
         return sorted(live | {pod["metadata"]["labels"][names.LABEL_JOB] for pod in pods})
 
