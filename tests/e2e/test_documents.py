@@ -21,6 +21,7 @@ RUNNING = 1
 CLAIMS = ("batchaishare", "batchaicontainer")
 CHANGES = ("annotate", "apply", "create", "delete", "label", "patch", "taint")
 AGENT = ROOT / "manifests" / "agent"
+DISKS = {"diskCount": 1, "diskSizeInGB": 1, "storageAccountType": "Standard_LRS"}
 UNTIL_STOPPED = (
     "echo hi >&2; touch $AZ_BATCHAI_OUTPUT_MODEL/ConvNet_MNIST_0.dnn; "
     "while [ ! -e $AZ_BATCHAI_OUTPUT_MODEL/stop ]; do sleep 0.2; done"
@@ -90,7 +91,7 @@ def kubectl_words(outer: Cli) -> Iterator[dict[str, str]]:
     """What stands for the names in kubectl's commands; what they are about is there."""
     cluster = outer.cluster
     metadata = {"name": "nfs", "namespace": outer.group}
-    spec = {"workspace": "work-space", "vmSize": "STANDARD_D2", "dataDisks": {"diskCount": 1, "diskSizeInGB": 1}}
+    spec = {"workspace": "work-space", "vmSize": "STANDARD_D2", "dataDisks": DISKS}
     cluster.apply({"apiVersion": "batchai.dev/v1alpha1", "kind": "FileServer", "metadata": metadata, "spec": spec})
     cluster.kubectl("apply", "-k", str(AGENT))
     (pod,) = cluster.list("pods", OPERATOR, "app.kubernetes.io/name=batchai-operator")
@@ -134,7 +135,7 @@ def stage(words: list[str]) -> int:
     if words[:2] == ["group", "delete"]:
         return 3
     if words[0] == "job" and words[1] != "create":
-        return RUNNING if words[1] in ("node", "explain") else 2
+        return RUNNING if words[1] in ("node", "explain", "top") else 2
     return 0
 
 
