@@ -308,7 +308,7 @@ def test_a_job_leaves_the_node_whose_gpu_the_agent_finds_sick(well: Machine, spa
     try:
         assert space.finished(leaves)["status"]["executionState"] == "succeeded"
         (error,) = space.cluster.get("bcluster", "nc6", space.namespace)["status"]["errors"]
-        assert error["code"] == "GpuUnhealthy"
+        assert error["code"] == "NodeUnusable"
         assert f"{GPU}: uncorrectable memory errors: 3" in error["message"]
     finally:
         well.has()
