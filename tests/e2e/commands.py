@@ -92,6 +92,17 @@ class Cli:
         return self.json("job", "create", "-n", name, "-c", "nc6", *self.place, "-f", str(path), *more)
 
 
+def environment(storage: Storage, home: Path) -> dict[str, str]:
+    """The variables of somebody with this home directory who has the storage account."""
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "AZURE_BATCHAI_STORAGE_ACCOUNT": storage.account,
+        "AZURE_BATCHAI_STORAGE_KEY": storage.key,
+        "AZURE_STORAGE_CONNECTION_STRING": storage.connection,
+    }
+
+
 def person(cli: Cli, name: str, *roles: str) -> Cli:
     """The same group for somebody who has these ClusterRoles in it and no other rights."""
     place = ("-n", cli.group)
@@ -109,14 +120,7 @@ def person(cli: Cli, name: str, *roles: str) -> Cli:
 @contextmanager
 def resource_group(cluster: Cluster, storage: Storage, home: Path, nodes: int) -> Iterator[Cli]:
     """A group with a cluster of some nodes, and in storage a share and a container of its name."""
-    environ = {
-        **os.environ,
-        "HOME": str(home),
-        "AZURE_BATCHAI_STORAGE_ACCOUNT": storage.account,
-        "AZURE_BATCHAI_STORAGE_KEY": storage.key,
-        "AZURE_STORAGE_CONNECTION_STRING": storage.connection,
-    }
-    cli = Cli(f"cli-{uuid.uuid4().hex[:8]}", home, environ, cluster)
+    cli = Cli(f"cli-{uuid.uuid4().hex[:8]}", home, environment(storage, home), cluster)
     with storage.files as shares, storage.blobs as blobs:
         shares.create_share(cli.group)
         blobs.create_container(cli.group)

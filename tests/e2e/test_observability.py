@@ -1,6 +1,7 @@
 """What the operator shows of its work: metrics, Events and log lines, after real jobs."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,9 +22,10 @@ def active(cluster: Cluster) -> str:
     return name
 
 
-def scrape(cluster: Cluster, pod: str) -> Series:
+def scrape(cluster: Cluster, pod: str, *, answers: bool = True) -> Series:
+    """A pod's metrics; none if it need not answer yet."""
     path = f"/api/v1/namespaces/{OPERATOR}/pods/{pod}:8081/proxy/metrics"
-    families = text_string_to_metric_families(cluster.kubectl("get", "--raw", path))
+    families = text_string_to_metric_families(cluster.kubectl("get", "--raw", path, check=answers))
     return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
 
 
@@ -127,6 +129,7 @@ def test_a_clusters_nodes_are_told(space: Space) -> None:
 def test_nothing_is_told_while_nothing_changes(space: Space) -> None:
     before = len(space.cluster.list("events.events.k8s.io", space.namespace))
     space.kill_operator()
+    time.sleep(3)  # Events are written behind the work
     assert len(space.cluster.list("events.events.k8s.io", space.namespace)) == before
 
 
@@ -172,6 +175,7 @@ def waiting(cluster: Cluster) -> Iterator[str]:
 
 
 def test_a_replica_that_waits_has_metrics_of_its_process(cluster: Cluster, waiting: str) -> None:
-    wait_until(lambda: total(scrape(cluster, waiting), "process_resident_memory_bytes") > 0, "it answers")
+    wait_until(lambda: scrape(cluster, waiting, answers=False), "it answers")
+    assert total(scrape(cluster, waiting), "process_resident_memory_bytes") > 0
     names = {name for name, _, _ in scrape(cluster, waiting) if name.startswith("batchai_")}
     assert {name.rsplit("_", 1)[0] for name in names} == {"batchai_api_request_duration_seconds"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.commands import Cli, person
+from tests.e2e.commands import Cli, environment, person
 from tests.e2e.jobs import Cluster, Space, Storage
 
 ROOT = Path(__file__).parents[2]
@@ -64,8 +64,7 @@ def test_the_quickstart_by_kubectl_apply(samples: Space, storage: Storage) -> No
 @pytest.mark.timeout(400)
 def test_the_quickstarts_job_json_on_shares_and_a_container(samples: Space, storage: Storage, tmp_path: Path) -> None:
     """The very file, by the command line, with the samples' workspace and cluster; its training is shorter."""
-    environ = {"AZURE_BATCHAI_STORAGE_ACCOUNT": storage.account, "AZURE_BATCHAI_STORAGE_KEY": storage.key}
-    cli = Cli(NAMESPACE, tmp_path, {**os.environ, **environ, "HOME": str(tmp_path)}, samples.cluster)
+    cli = Cli(NAMESPACE, tmp_path, environment(storage, tmp_path), samples.cluster)
     place = ["-g", NAMESPACE, "-w", "quickstart", "-e", "quickstart"]
     file = str(ROOT / "quickstart/job.json")
     cli.run("job create -n of-file -c nc6 -f", file, *place, "--env=MNIST_EPOCHS=1", "--env=MNIST_SAMPLES=6000")
