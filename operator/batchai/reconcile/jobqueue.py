@@ -15,7 +15,7 @@ from batchai.reconcile.context import Context, Key
 from batchai.reconcile.needs import Needs
 from batchai.reconcile.presence import LOOK_AGAIN
 from batchai.reconcile.writes import together, write_status
-from batchai.schedule.queue import QueuedJob, Supply, assign, order, shown_position, waiting_message
+from batchai.schedule.queue import QueuedJob, Supply, assign, shown_position, waiting_message
 from batchai.status import job as life
 
 _REFRESH = timedelta(seconds=5)
@@ -84,14 +84,14 @@ class JobQueue:
     ) -> Advance:
         """Starts the jobs that may start, and tells the others why they wait.
 
-        stopping: the names of jobs whose former attempts have not ended yet. Nobody knows when something that a job
-        lacks will be there: such a job keeps its place, but has no reservation.
+        jobs: in the queue's order. stopping: the names of jobs whose former attempts have not ended yet. Nobody knows
+        when something that a job lacks will be there: such a job keeps its place, but has no reservation.
         """
         now = self._context.clock()
         candidates = {job.entry.name: job for job in jobs}
         resting = {name: at for name, job in candidates.items() if (at := job.rests_until) is not None and at > now}
         later = {*stopping, *resting}
-        queue = order(job.entry for job in candidates.values())
+        queue = [job.entry for job in candidates.values()]
         while True:
             able = [entry for entry in queue if entry.name not in needs.lacking]
             decision = assign(able, nodes.idle, nodes.coming, later)
