@@ -4,7 +4,7 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,18 +43,20 @@ class Cluster:
         self.kubectl("apply", "-f", "-", data=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
 
     @contextmanager
-    def operator_setting(self, name: str, value: str) -> Iterator[None]:
-        """Runs the operator with a variable of its Deployment."""
+    def operator_settings(self, **values: str) -> Iterator[None]:
+        """Runs the operator with variables of its Deployment; then they are as they were."""
 
-        def choose(setting: str) -> None:
-            self.kubectl("set", "env", "deployment/batchai-operator", "-n", OPERATOR, setting)
+        def choose(settings: Iterable[str]) -> None:
+            self.kubectl("set", "env", "deployment/batchai-operator", "-n", OPERATOR, *settings)
             self.kubectl("rollout", "status", "deployment/batchai-operator", "-n", OPERATOR, "--timeout=120s")
 
-        choose(f"{name}={value}")
+        (container,) = self.get("deployment", "batchai-operator", OPERATOR)["spec"]["template"]["spec"]["containers"]
+        before = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+        choose(f"{name}={value}" for name, value in values.items())
         try:
             yield
         finally:
-            choose(f"{name}-")
+            choose(f"{name}={before[name]}" if name in before else f"{name}-" for name in values)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.jobs import OPERATOR, Cluster, Space, wait_until
+from tests.e2e.jobs import Cluster, Space, wait_until
 
 from batchai.api.job import Job
 from batchai.plan.vaults import VaultIdentity, provider_classes
@@ -26,15 +26,9 @@ VERSION = "0123456789abcdef0123456789abcdef"
 @pytest.fixture(scope="module")
 def identity(cluster: Cluster) -> Iterator[None]:
     """The operator knows who reads the vaults."""
-    _configure(cluster, IDENTITY.tenant, IDENTITY.client)
-    yield
-    _configure(cluster, "", "")
-
-
-def _configure(cluster: Cluster, tenant: str, client: str) -> None:
-    values = (f"BATCHAI_KEY_VAULT_TENANT_ID={tenant}", f"BATCHAI_KEY_VAULT_CLIENT_ID={client}")
-    cluster.kubectl("set", "env", "deployment/batchai-operator", "-n", OPERATOR, *values)
-    cluster.kubectl("rollout", "status", "deployment/batchai-operator", "-n", OPERATOR, "--timeout=120s")
+    identity = {"BATCHAI_KEY_VAULT_TENANT_ID": IDENTITY.tenant, "BATCHAI_KEY_VAULT_CLIENT_ID": IDENTITY.client}
+    with cluster.operator_settings(**identity):
+        yield
 
 
 @pytest.fixture(scope="module")

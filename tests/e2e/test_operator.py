@@ -173,7 +173,7 @@ def test_a_namespace_has_no_more_clusters_than_it_may(cluster: Cluster, bare: Sp
     cluster.apply(bare.resource("Workspace", "work", {}), _cluster(bare, "one", 0))
     bare.wait_until(lambda: state("one") == "succeeded", "the first cluster")
     time.sleep(1)  # times of creation have whole seconds
-    with cluster.operator_setting("BATCHAI_CLUSTERS_PER_NAMESPACE", "1"):
+    with cluster.operator_settings(BATCHAI_CLUSTERS_PER_NAMESPACE="1"):
         cluster.apply(_cluster(bare, "two", 1))
         bare.wait_until(lambda: state("two") == "failed", "the second one is refused")
         (error,) = cluster.get("bcluster", "two", bare.namespace)["status"]["errors"]

@@ -197,7 +197,7 @@ def test_other_mount_commands_run_where_the_operator_allows_it(space: Space) -> 
     refused = error(space.finished("forbidden"))
     assert refused["code"] == "InvalidJob"
     assert "BATCHAI_MOUNT_COMMAND_NAMESPACES" in refused["message"]
-    with space.cluster.operator_setting("BATCHAI_MOUNT_COMMAND_NAMESPACES", space.namespace):
+    with space.cluster.operator_settings(BATCHAI_MOUNT_COMMAND_NAMESPACES=space.namespace):
         space.submit("unknown", "true", mountVolumes=mounts("mount -t nosuch server:/x"))
         own = "$AZ_BATCHAI_JOB_MOUNT_ROOT/own"
         space.run("allowed", f"grep {own} /proc/mounts && echo 42 >{own}/x && cat {own}/x", mountVolumes=memory)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.fakes import Terminal
 
+from batchai.api.job import TOOLKITS
 from batchai.cli.explanation import ADVICE, Explanation, as_object, as_text, explanation
 from batchai.cli.kube import EVENTS, JOBS, PODS
 
@@ -18,6 +19,7 @@ def at(minute: int) -> str:
 
 
 def job(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """A job of two nodes; of the custom toolkit, unless `spec` has another."""
     share = {"azureFileUrl": "https://acc.file.core.windows.net/share", "relativeMountPath": "logs"}
     return {
         "metadata": {
@@ -31,7 +33,7 @@ def job(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
             "experiment": "e",
             "cluster": "nc6",
             "nodeCount": 2,
-            "customToolkitSettings": {"commandLine": "true"},
+            **({} if spec.keys() & TOOLKITS.keys() else {"customToolkitSettings": {"commandLine": "true"}}),
             "stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/logs",
             "mountVolumes": {"azureFileShares": [share]},
             **spec,

@@ -41,7 +41,6 @@ def terminal() -> Terminal:
     terminal = Terminal()
     settings = {"pythonScriptFilePath": "t.py", "communicationBackend": "gloo"}
     made = job({"executionState": "running", "attempt": 1}, pyTorchSettings=settings)
-    del made["spec"]["customToolkitSettings"]
     terminal.kube.put(JOBS, made)
     terminal.kube.put(PODS, pod(1))
     terminal.kube.put(PODS, pod(0))
